@@ -1,0 +1,30 @@
+package store
+
+import "errors"
+
+// Opening a volume.
+var (
+	// ErrNoVolume: the host holds no volume at this place.
+	ErrNoVolume = errors.New("no volume here")
+	// ErrVersion: the volume's format version or cipher suite is not known to
+	// this program.
+	ErrVersion = errors.New("unsupported format")
+	// ErrWrongKey: none of the volume's key slots opens with the given key.
+	ErrWrongKey = errors.New("the key does not open this volume")
+)
+
+// Using a volume.
+var (
+	// ErrDamaged: stored bytes are missing or are not what was written,
+	// whatever the cause.
+	ErrDamaged = errors.New("damaged")
+	// ErrFull: the volume's size limit is reached.
+	ErrFull = errors.New("volume is full")
+	// ErrReadOnly: the volume takes no more changes, because it was opened so
+	// or because an earlier change could not be made certain. Reopen it.
+	ErrReadOnly = errors.New("volume is read-only")
+	// ErrClosed: the volume was closed.
+	ErrClosed = errors.New("volume is closed")
+	// ErrTooLarge: a value, or the changes of one Update, are over the limit.
+	ErrTooLarge = errors.New("too large")
+)
