@@ -4,10 +4,8 @@ import "slices"
 
 // Thresholds for joining neighbours, in encoded bytes: a node under a quarter
 // is joined with a neighbour if the two fill at most three quarters.
-const (
-	smallNode = MaxNode / 4
-	joinLimit = MaxNode * 3 / 4
-)
+func (t *Tree) smallNode() int { return t.maxNode / 4 }
+func (t *Tree) joinLimit() int { return t.maxNode * 3 / 4 }
 
 // sequentialRun is how many entries in a row, each behind the one before, make
 // a sequence.
@@ -98,7 +96,7 @@ func (t *Tree) descend(v *View, r **ref, level uint8, it Item, remove bool) *kid
 		t.changeKid(v, n, it, remove)
 	}
 	t.dirtyBytes += n.size - before
-	if n.size <= MaxNode {
+	if n.size <= t.maxNode {
 		return nil
 	}
 	return t.split(n)
@@ -137,7 +135,7 @@ func (t *Tree) changeKid(v *View, n *node, it Item, remove bool) {
 	case child.count() == 0:
 		t.discard(n.kids[i].ref, child)
 		n.removeKid(i)
-	case child.size < smallNode && remove:
+	case child.size < t.smallNode() && remove:
 		t.join(v, n, i)
 	}
 }
@@ -155,7 +153,7 @@ func (t *Tree) join(v *View, n *node, i int) {
 			continue
 		}
 		left, right := t.inMemory(v, n.kids[l].ref), t.inMemory(v, n.kids[l+1].ref)
-		if left == nil || right == nil || left.size+right.size-nodeFixed > joinLimit {
+		if left == nil || right == nil || left.size+right.size-nodeFixed > t.joinLimit() {
 			continue
 		}
 		rightKey, rightRef := n.kids[l+1].key, n.kids[l+1].ref
@@ -190,11 +188,11 @@ func (t *Tree) inMemory(v *View, r *ref) *node {
 	return n
 }
 
-// split moves the upper part of n, which is over MaxNode, to a new node. Where
+// split moves the upper part of n, which is over the limit, to a new node. Where
 // keys come in order, as offsets and inode numbers do, the entries before the
 // newest stay together, so that nodes end up full.
 func (t *Tree) split(n *node) *kid {
-	at := n.splitIndex()
+	at := n.splitIndex(t.maxNode)
 	left := n.sizeBefore(at)
 	right := &node{level: n.level, epoch: t.epoch, size: n.size - left + nodeFixed}
 	var k Key
@@ -218,10 +216,10 @@ func (t *Tree) split(n *node) *kid {
 
 // splitIndex is the index of the first entry that moves. Both parts get at
 // least one entry and fit: an entry is less than a quarter of a node.
-func (n *node) splitIndex() int {
+func (n *node) splitIndex(limit int) int {
 	if at := n.last; n.run >= sequentialRun && at > 0 && at < n.count() {
 		left := n.sizeBefore(at)
-		if left <= MaxNode && n.size-left+nodeFixed <= MaxNode {
+		if left <= limit && n.size-left+nodeFixed <= limit {
 			return at
 		}
 	}

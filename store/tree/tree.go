@@ -35,13 +35,14 @@ type Tree struct {
 	frozenBytes int // and of nodes frozen but not yet written
 	freed       []*ref
 
-	cache *cache
-	load  Loader
+	maxNode int // MaxNode, but in tests
+	cache   *cache
+	load    Loader
 }
 
 // New returns an empty tree.
 func New(load Loader, cacheBytes int) *Tree {
-	t := &Tree{epoch: 1, cache: newCache(cacheBytes), load: load}
+	t := &Tree{epoch: 1, maxNode: MaxNode, cache: newCache(cacheBytes), load: load}
 	t.setRoot(newLeaf(t.epoch), 0)
 	t.dirtyBytes = nodeFixed
 	return t
@@ -52,7 +53,7 @@ func Open(load Loader, cacheBytes int, p Ptr, level uint8) (*Tree, error) {
 	if level > MaxLevel {
 		return nil, fmt.Errorf("tree of %d levels: %w", level, ErrDamaged)
 	}
-	return &Tree{root: &ref{ptr: p}, level: level, epoch: 1, cache: newCache(cacheBytes), load: load}, nil
+	return &Tree{root: &ref{ptr: p}, level: level, epoch: 1, maxNode: MaxNode, cache: newCache(cacheBytes), load: load}, nil
 }
 
 func (t *Tree) setRoot(n *node, level uint8) {

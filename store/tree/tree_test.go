@@ -134,17 +134,23 @@ func (s *subject) check(v *tree.View, model map[tree.Key][]byte) {
 // cache too small to hold anything.
 func TestModel(t *testing.T) {
 	r := newRand(t)
-	for _, span := range []uint64{40, 3000, 200000} {
+	for _, c := range []struct {
+		span     uint64
+		maxNode  int
+		maxValue int
+	}{{40, tree.MaxNode, tree.MaxValue}, {3000, tree.MaxNode, tree.MaxValue}, {200000, tree.MaxNode, 200}, {200000, 512, 80}} {
+		span := c.span
 		d := &disk{nodes: map[tree.Ptr][]byte{}}
 		s := &subject{t: t, disk: d, tree: tree.New(d.load, 1), model: map[tree.Key][]byte{}, live: map[tree.Ptr]bool{}}
+		s.tree.SetMaxNode(c.maxNode)
 		type held struct {
 			v     *tree.View
 			model map[tree.Key][]byte
 		}
 		var views []held
 		shrink := false
-		for step := range 12000 {
-			if step%3000 == 0 {
+		for step := range 15000 {
+			if step%5000 == 0 {
 				shrink = r.IntN(2) == 0
 			}
 			k := tree.Key{Object: r.Uint64N(span) / 16, Type: uint8(r.IntN(3)), Sub: r.Uint64N(16)}
@@ -168,11 +174,22 @@ func TestModel(t *testing.T) {
 				if s.tree, err = tree.Open(d.load, 1, root, level); err != nil {
 					t.Fatal(err)
 				}
+				s.tree.SetMaxNode(c.maxNode)
 				s.recount()
+			case p < 25: // whole children go, and their gaps are filled again
+				keys := slices.SortedFunc(maps.Keys(s.model), tree.Key.Compare)
+				from := r.IntN(len(keys) + 1)
+				gap := keys[from:min(len(keys), from+r.IntN(300))]
+				for _, k := range gap {
+					s.change(k, nil)
+				}
+				for range min(3, len(gap)) {
+					s.change(gap[r.IntN(len(gap))], []byte("gap"))
+				}
 			case shrink && p < 700 || p < 350:
 				s.change(k, nil)
 			default:
-				s.change(k, bytes.Repeat([]byte{byte(step)}, r.IntN(1+r.IntN(tree.MaxValue+1))))
+				s.change(k, bytes.Repeat([]byte{byte(step)}, r.IntN(1+r.IntN(c.maxValue+1))))
 			}
 			if step%2000 == 0 {
 				s.check(s.tree.View(context.Background()), s.model)
