@@ -124,6 +124,9 @@ func (n *node) changeItem(it Item, remove bool) {
 
 func (t *Tree) changeKid(v *View, n *node, it Item, remove bool) {
 	i := n.kidFor(it.Key)
+	if it.Key.Less(n.kids[i].key) {
+		n.kids[i].key = it.Key // the first child takes what lies before it
+	}
 	if right := t.descend(v, &n.kids[i].ref, n.level-1, it, remove); right != nil {
 		n.kids = slices.Insert(n.kids, i+1, *right)
 		n.inserted(i + 1)
@@ -156,15 +159,10 @@ func (t *Tree) join(v *View, n *node, i int) {
 		if left == nil || right == nil || left.size+right.size-nodeFixed > t.joinLimit() {
 			continue
 		}
-		rightKey, rightRef := n.kids[l+1].key, n.kids[l+1].ref
+		rightRef := n.kids[l+1].ref
 		left = t.writable(v, &n.kids[l].ref, left.level)
 		left.items = append(left.items, right.items...)
-		for j, c := range right.kids {
-			if j == 0 {
-				c.key = rightKey // it was bounded by its parent alone
-			}
-			left.kids = append(left.kids, c)
-		}
+		left.kids = append(left.kids, right.kids...)
 		left.size += right.size - nodeFixed
 		t.dirtyBytes += right.size - nodeFixed
 		t.discard(rightRef, right)

@@ -58,8 +58,7 @@ type Item struct {
 	Value []byte
 }
 
-// kid is a child of an inner node: all its keys are at or above key. The key
-// of the first child does not bound it.
+// kid is a child of an inner node: all its keys are at or above key.
 type kid struct {
 	key Key
 	ref *ref

@@ -164,10 +164,7 @@ func (v *View) places(r *ref, level uint8, k Key, fn func(Place) error) error {
 	if err != nil {
 		return err
 	}
-	for i, c := range n.kids {
-		if i == 0 {
-			c.key = k // the first child is bounded by its parent alone
-		}
+	for _, c := range n.kids {
 		if err := v.places(c.ref, level-1, c.key, fn); err != nil {
 			return err
 		}
