@@ -1,0 +1,64 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/coffer-fs/coffer/kds"
+)
+
+// slots bounds how many do something at once.
+type slots chan struct{}
+
+// take takes a slot if there is one now.
+func (s slots) take() bool {
+	select {
+	case s <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// wait waits for a slot.
+func (s slots) wait(ctx context.Context, most time.Duration) bool {
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case s <- struct{}{}:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+func (s slots) give() { <-s }
+
+// body reads a request's body, within its size and time.
+func (s *Server) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.ContentLength > kds.MaxRequestBytes {
+		return nil, refuse(http.StatusRequestEntityTooLarge, "request body is larger than %d bytes", kds.MaxRequestBytes)
+	}
+	// A writer without deadlines is a test's own: it has no slow bodies.
+	control := http.NewResponseController(w)
+	if err := control.SetReadDeadline(time.Now().Add(s.o.BodyTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return nil, refuse(http.StatusServiceUnavailable, "cannot bound the time of a request")
+	}
+	defer control.SetReadDeadline(time.Time{}) // it is for the body, not for the answer
+	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, kds.MaxRequestBytes))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, refuse(http.StatusRequestEntityTooLarge, "request body is larger than %d bytes", kds.MaxRequestBytes)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, refuse(http.StatusRequestTimeout, "request body did not arrive within %v", s.o.BodyTimeout)
+	case err != nil:
+		return nil, refuse(http.StatusBadRequest, "request body ends early")
+	}
+	return b, nil
+}
