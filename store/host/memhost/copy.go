@@ -24,6 +24,16 @@ func (h *Host) Clone() *Host {
 	return c
 }
 
+// Kill kills the process and not the machine: this host is dead, and the
+// returned one has everything that was done. What was not durable still is not,
+// so that a crash later may take from it what the next process has seen.
+func (h *Host) Kill() *Host {
+	h.mu.Lock()
+	h.dead = true
+	h.mu.Unlock()
+	return h.Clone()
+}
+
 // copy returns a live host with copies of all segments and an empty journal,
 // and which copy belongs to which segment, deleted ones included. h.mu is held.
 func (h *Host) copy() (*Host, map[*segment]*segment) {

@@ -59,7 +59,7 @@ type CrashOptions struct {
 	KeepGround bool
 }
 
-// KeepAll is a Decide: the process dies and the machine does not.
+// KeepAll is a Decide: everything reached the disk in time.
 func KeepAll(int, Pending) Fate { return Keep }
 
 // DropAll is a Decide: nothing survives that was not made durable.

@@ -332,6 +332,28 @@ func TestCloneSharesNothing(t *testing.T) {
 	acquire(t, c)
 }
 
+func TestKillKeepsTheJournal(t *testing.T) {
+	h := memhost.New(memhost.Options{})
+	w := acquire(t, h)
+	must(t, w.Create(ctx, 1, capacity))
+	must(t, w.Append(ctx, 1, 0, fill(100, 'a')))
+	next := h.Kill()
+	if err := w.Sync(ctx, 1); !errors.Is(err, memhost.ErrCrashed) {
+		t.Errorf("sync by the dead process: %v", err)
+	}
+	w = acquire(t, next)
+	if got := read(t, w, 1, 0, 100); !bytes.Equal(got, fill(100, 'a')) {
+		t.Error("the next process does not see what was appended")
+	}
+	if got := next.Clone().Crash(memhost.CrashOptions{Decide: memhost.DropAll}); got.Segment(1) != nil {
+		t.Error("what the dead process did not sync is durable")
+	}
+	must(t, w.Sync(ctx, 1))
+	if got := next.Crash(memhost.CrashOptions{Decide: memhost.DropAll}); !bytes.Equal(got.Segment(1), fill(100, 'a')) {
+		t.Error("the next process could not make it durable")
+	}
+}
+
 func TestRaw(t *testing.T) {
 	h := memhost.New(memhost.Options{})
 	h.SetSegment(7, []byte("seven"))
