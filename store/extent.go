@@ -74,3 +74,6 @@ func (e Extent) Slice(off, count uint32) Extent {
 	e.Count = count
 	return e
 }
+
+// occupies is what the extent counts for in the accounting of its segment.
+func (e Extent) occupies() int64 { return int64(e.Count) + extentOverhead }

@@ -2,45 +2,141 @@ package store
 
 import (
 	"context"
-	"sort"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
 	"sync"
+	"sync/atomic"
 
 	"github.com/coffer-fs/coffer/store/host"
+	"github.com/coffer-fs/coffer/store/seal"
+	"github.com/coffer-fs/coffer/store/tree"
 )
 
-// SKELETON so that fs can be written against the API; replaced by the real store.
+// Store is an open volume. Its methods may be called at the same time.
 type Store struct {
-	mu    sync.Mutex
-	items []change
-	data  map[Extent][]byte
-	next  uint32
+	// Constant after Open.
+	reader      host.Reader
+	host        host.Writer // nil if read-only
+	logger      *slog.Logger
+	volume      [16]byte
+	segmentSize int64
+	options     Options
+
+	ring   atomic.Pointer[seal.Keyring] // replaced, never changed
+	header atomic.Pointer[[]byte]       // as on the host
+	keyed  keyed
+	frames *frameCache
+
+	reclaimMu sync.Mutex
+	prepareMu sync.Mutex
+	ckptMu    sync.Mutex
+	nodes     nodeWriter // guarded by ckptMu; nodes.seg by mu too
+	syncMu    sync.Mutex
+	appendMu  sync.Mutex
+
+	mu             sync.Mutex // guards all below
+	tree           *tree.Tree
+	table          *table
+	log            log
+	root           root // the newest one that is durable
+	rootVersion    host.Version
+	headerVersion  host.Version
+	headerSequence uint64
+	capacity       int64
+	nextSegment    host.SegmentID
+	live           int64          // sum over all segments
+	reserved       int64          // see Reserve
+	making         int            // segments being made and not yet in table
+	views          map[uint64]int // active, by the tick they started at
+	tick           uint64         // grows with every root
+	graves         []grave
+	failure        error // final
+	closed         bool
+
+	kicks chan struct{} // wakes the background worker
+	work  atomic.Uint32 // kick bits
+	done  chan struct{} // closed when the worker has ended
+	stop  context.CancelFunc
 }
 
-func NewSkeleton() *Store { return &Store{data: map[Extent][]byte{}} }
-
-func (s *Store) get(k Key) ([]byte, bool, error) {
-	i := sort.Search(len(s.items), func(i int) bool { return !s.items[i].key.Less(k) })
-	if i < len(s.items) && s.items[i].key == k {
-		return s.items[i].value, true, nil
-	}
-	return nil, false, nil
-}
-func (s *Store) scan(from, to Key, fn func(Key, []byte) bool) error {
-	i := sort.Search(len(s.items), func(i int) bool { return !s.items[i].key.Less(from) })
-	for ; i < len(s.items) && s.items[i].key.Less(to); i++ {
-		if !fn(s.items[i].key, s.items[i].value) {
-			return nil
-		}
+// usable returns the error that keeps the volume from being changed, if any.
+// Callers hold mu.
+func (s *Store) usable() error {
+	switch {
+	case s.closed:
+		return ErrClosed
+	case s.failure != nil:
+		return s.failure
+	case s.host == nil:
+		return ErrReadOnly
 	}
 	return nil
 }
 
-// View calls fn with a consistent state of the volume. Views run at the same
-// time as each other and as updates, whose changes they do not see.
-func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
+// fail makes err final: the volume is read-only from here on. Callers hold mu.
+func (s *Store) fail(err error) error {
+	if s.failure == nil {
+		s.failure = fmt.Errorf("%w after a failure: %w", ErrReadOnly, err)
+		s.logger.Error("volume is now read-only", "error", err)
+	}
+	return s.failure
+}
+
+func (s *Store) failNow(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return fn(&Tx{base: s})
+	return s.fail(err)
+}
+
+// Err returns why the volume takes no more changes; nil while it does.
+func (s *Store) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.usable()
+}
+
+// View calls fn with a constant state of the volume. Views run at the same
+// time as each other and as updates, whose changes they do not see. The extents
+// found in a View can be read until it ends.
+func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return ErrClosed
+	}
+	v := s.tree.View(ctx)
+	tick := s.tick
+	s.views[tick]++
+	s.mu.Unlock()
+	defer s.endView(tick)
+	tx := &Tx{base: viewReader{v}}
+	if err := fn(tx); err != nil {
+		return err
+	}
+	return tx.err
+}
+
+func (s *Store) endView(tick uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.views[tick]--; s.views[tick] == 0 {
+		delete(s.views, tick)
+	}
+	if len(s.views) == 0 {
+		s.tree.Unused()
+	}
+}
+
+// oldestView is the tick at which the oldest active View started. Callers hold
+// mu.
+func (s *Store) oldestView() uint64 {
+	oldest := uint64(math.MaxUint64)
+	for t := range s.views {
+		oldest = min(oldest, t)
+	}
+	return oldest
 }
 
 // Update calls fn and then applies its changes as one: after a crash all or
@@ -49,109 +145,193 @@ func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
 //
 // fn MAY BE CALLED SEVERAL TIMES (when something it reads must first be
 // fetched from the host): it must have no other effects than on tx, or reset
-// them when it starts. ErrFull if the volume has no room for more.
+// them when it starts. It must not call the store. ErrFull if the volume has no
+// room for more.
 func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	tx := &Tx{base: s, writable: true}
-	if err := fn(tx); err != nil {
-		return err
-	}
-	if tx.err != nil {
-		return tx.err
-	}
-	for _, c := range tx.changes {
-		i := sort.Search(len(s.items), func(i int) bool { return !s.items[i].key.Less(c.key) })
-		found := i < len(s.items) && s.items[i].key == c.key
-		switch {
-		case found && c.value == nil:
-			s.items = append(s.items[:i], s.items[i+1:]...)
-		case found:
-			s.items[i] = c
-		case c.value != nil:
-			s.items = append(s.items, change{})
-			copy(s.items[i+1:], s.items[i:])
-			s.items[i] = c
-		}
-	}
-	return nil
+	return s.update(ctx, fn, spaceUser)
 }
 
 // UpdateFreeing is Update for changes that make room (unlink, truncate,
 // flushing what was reserved): it may use the reserve that a full volume keeps.
 func (s *Store) UpdateFreeing(ctx context.Context, fn func(*Tx) error) error {
-	return s.Update(ctx, fn)
+	return s.update(ctx, fn, spaceFreeing)
 }
 
-// Commit makes every Update that returned before durable. An error is final:
-// the volume has become read-only.
-func (s *Store) Commit(ctx context.Context) error { return nil }
-
-// Reserve sets n bytes of room aside for data that will be sealed later, so
-// that sealing it can't fail for lack of room. ErrFull.
-func (s *Store) Reserve(n int64) error { return nil }
-
-// Unreserve gives back what Reserve took.
-func (s *Store) Unreserve(n int64) {}
-
-// Space is the room of a volume, in bytes.
-type Space struct {
-	Capacity  int64 // the volume's size limit
-	Used      int64 // sealed and alive, reserved included
-	Available int64 // what can still be written
-}
-
-func (s *Store) Space() Space { return Space{Capacity: 1 << 30, Available: 1 << 30} }
-
-// Flush seals data into the log ahead of the Update that will refer to it.
-// Until Close the frames it sealed are kept although nothing refers to them.
-type Flush struct{ s *Store }
-
-// NewFlush begins a flush. The caller must Close it after its Update.
-func (s *Store) NewFlush() *Flush { return &Flush{s} }
-
-// Seal seals p, the bytes of object from offset off on, and returns
-// the extents, in order, that hold it: one frame for each MaxFrame bytes. p may
-// be reused afterwards. It must not be called inside of Update or View.
-// Object and offset must be those under which the extents will be put.
-func (f *Flush) Seal(ctx context.Context, object, off uint64, p []byte) ([]Extent, error) {
-	f.s.mu.Lock()
-	defer f.s.mu.Unlock()
-	var out []Extent
-	for len(p) > 0 {
-		n := min(len(p), MaxFrame)
-		e := Extent{Segment: host.SegmentID(1), Offset: f.s.next, Length: uint32(n), Count: uint32(n)}
-		f.s.next++
-		f.s.data[e] = append([]byte(nil), p[:n]...)
-		out = append(out, e)
-		p = p[n:]
+func (s *Store) update(ctx context.Context, fn func(*Tx) error, class spaceClass) error {
+	if class == spaceUser {
+		if err := s.checkRoom(); err != nil {
+			return err
+		}
 	}
-	return out, nil
+	var v *tree.View
+	for {
+		err := s.tryUpdate(&v, fn, class)
+		var w errWait
+		switch {
+		case errors.Is(err, tree.ErrMiss):
+			err = v.Fetch(ctx)
+		case errors.As(err, &w):
+			err = w.wait(ctx)
+		default:
+			return err
+		}
+		if err != nil {
+			return asDamage(err)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
 }
 
-// Close lets the frames go: those that no item refers to are dead.
-func (f *Flush) Close() {}
-
-// Read is one piece to be read: Dst is filled from Extent, Off bytes into it.
-type Read struct {
-	Extent Extent
-	Off    uint32
-	Dst    []byte
-}
-
-// Read fills every piece. Neighbouring frames are read in one host call, and
-// opened on all cores, so many pieces should be given at once. ErrDamaged.
-func (s *Store) Read(ctx context.Context, reads []Read) error {
+// checkRoom refuses what adds to a full volume.
+func (s *Store) checkRoom() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, r := range reads {
-		e := r.Extent
-		st := e.Start
-		e.Start, e.Count = 0, e.Length
-		copy(r.Dst, s.data[e][st+r.Off:])
+	if err := s.usable(); err != nil {
+		return err
+	}
+	if s.availableBytes() == 0 {
+		return fmt.Errorf("update: %w", ErrFull)
 	}
 	return nil
 }
 
-// Close checkpoints and lets go of the volume.
-func (s *Store) Close() error { return nil }
+// tryUpdate makes one attempt. tree.ErrMiss and errWait ask for another.
+func (s *Store) tryUpdate(v **tree.View, fn func(*Tx) error, class spaceClass) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(); err != nil {
+		return err
+	}
+	if *v == nil {
+		*v = s.tree.Resident()
+	} else {
+		s.tree.Rebase(*v)
+	}
+	tx := &Tx{base: viewReader{*v}, writable: true}
+	err := fn(tx)
+	switch {
+	case (*v).Missed():
+		return tree.ErrMiss
+	case err != nil:
+		return err
+	case tx.err != nil:
+		return tx.err
+	case len(tx.changes) == 0:
+		return nil
+	}
+	olds, err := s.prepare(*v, tx.changes)
+	if err != nil {
+		return err
+	}
+	if s.tree.DirtyBytes() > s.options.maxDirty() {
+		return errWait{s.Checkpoint}
+	}
+	b, err := s.room(0, tx.size, class)
+	if err != nil {
+		return err
+	}
+	for _, c := range tx.changes {
+		b.records = c.append(b.records)
+	}
+	s.apply(*v, tx.changes, olds)
+	s.kickIfDue()
+	return nil
+}
+
+// prepare checks the changes against the present state and returns the present
+// values of their keys, nil where there is none. After it, apply cannot fail.
+func (s *Store) prepare(v *tree.View, changes []change) ([][]byte, error) {
+	olds := make([][]byte, len(changes))
+	var miss error
+	for i, c := range changes {
+		old, ok, err := v.Get(c.key)
+		if err != nil {
+			miss = err // go on, to fetch all that is missing at once
+			continue
+		}
+		if ok {
+			olds[i] = old
+		}
+		if c.key.Type != TypeExtent {
+			continue
+		}
+		for _, value := range [][]byte{old, c.value} {
+			if err := s.checkExtent(value); err != nil {
+				return nil, fmt.Errorf("item %v: %w", c.key, err)
+			}
+		}
+	}
+	return olds, miss
+}
+
+// checkExtent verifies that an extent lies in a segment of the table.
+func (s *Store) checkExtent(value []byte) error {
+	if value == nil {
+		return nil
+	}
+	e, err := ParseExtent(value)
+	if err != nil {
+		return err
+	}
+	if s.table.byID[e.Segment] == nil {
+		return fmt.Errorf("extent in segment %d, which is not in the volume: %w", e.Segment, ErrDamaged)
+	}
+	return nil
+}
+
+// apply makes prepared changes in the map and in the accounting. Recovery uses
+// it too. Callers hold mu.
+func (s *Store) apply(v *tree.View, changes []change, olds [][]byte) {
+	if len(s.views) > 0 {
+		s.tree.Unshare()
+	}
+	for i, c := range changes {
+		if c.key.Type == TypeExtent {
+			s.account(olds[i], -1)
+			s.account(c.value, +1)
+		}
+		switch {
+		case c.value != nil:
+			s.tree.Put(v, c.key, c.value)
+		case olds[i] != nil:
+			s.tree.Delete(v, c.key)
+		}
+	}
+}
+
+// account adds sign times what an encoded extent occupies. Callers hold mu.
+func (s *Store) account(value []byte, sign int64) {
+	if value == nil {
+		return
+	}
+	e, err := ParseExtent(value)
+	if err != nil {
+		panic("store: extent was not checked: " + err.Error())
+	}
+	s.addLive(s.table.byID[e.Segment], sign*e.occupies())
+}
+
+// viewReader lets a Tx read a tree.View.
+type viewReader struct{ v *tree.View }
+
+func (r viewReader) get(k Key) ([]byte, bool, error) {
+	b, ok, err := r.v.Get(k)
+	return b, ok, asDamage(err)
+}
+
+func (r viewReader) scan(from, to Key, fn func(Key, []byte) bool) error {
+	return asDamage(r.v.Scan(from, to, fn))
+}
+
+// asDamage gives what the tree and the sealed layer call damage this package's
+// name.
+func asDamage(err error) error {
+	if errors.Is(err, tree.ErrDamaged) || errors.Is(err, seal.ErrDamaged) {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return err
+}
+
+func isNotFound(err error) bool { return errors.Is(err, host.ErrNotFound) }

@@ -67,6 +67,9 @@ func ParseRoot(b []byte) (RootInfo, error) {
 	}, nil
 }
 
+// RootSize is the length of a sealed root whose plaintext has so many bytes.
+func RootSize(plain int) int { return rootFixed + plain + TagSize }
+
 // Size is the length of the whole sealed root in bytes.
 func (r RootInfo) Size() int { return rootFixed + len(r.sealed) }
 

@@ -8,6 +8,9 @@ import (
 const (
 	preambleMagic = "coffseg\x00"
 	preambleFixed = 76
+	// PreambleSize is the length of a preamble in bytes: the first frame of a
+	// segment stands right behind it.
+	PreambleSize = 4096
 )
 
 // Kind says what a segment is for.
@@ -40,9 +43,9 @@ type Preamble struct {
 	Header     []byte // the volume's header when the segment was made
 }
 
-// Encode returns the preamble, padded to whole sectors.
+// Encode returns the preamble, PreambleSize bytes.
 func (p Preamble) Encode() []byte {
-	b := make([]byte, 0, PreambleSize(len(p.Header)))
+	b := make([]byte, 0, PreambleSize)
 	b = append(b, preambleMagic...)
 	b = binary.BigEndian.AppendUint16(b, FormatVersion)
 	b = append(b, byte(p.Kind), byte(SuiteAESGCM))
@@ -53,12 +56,6 @@ func (p Preamble) Encode() []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(len(p.Header)))
 	b = append(b, p.Header...)
 	return b[:cap(b)]
-}
-
-// PreambleSize is the length of a preamble that holds a header of so many
-// bytes.
-func PreambleSize(headerSize int) int {
-	return (preambleFixed + headerSize + SectorSize - 1) / SectorSize * SectorSize
 }
 
 // ParsePreamble reads the preamble at the start of b. ErrDamaged, ErrVersion.

@@ -188,3 +188,6 @@ func (n *node) decodeKids(b []byte, count int) error {
 	}
 	return nil
 }
+
+// EmptyNode returns the encoded root of an empty tree.
+func EmptyNode() []byte { return newLeaf(0).encode(nil) }

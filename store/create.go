@@ -1,0 +1,90 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+
+	"github.com/coffer-fs/coffer/key"
+	"github.com/coffer-fs/coffer/store/host"
+	"github.com/coffer-fs/coffer/store/seal"
+	"github.com/coffer-fs/coffer/store/tree"
+)
+
+// Create makes an empty volume on a host that holds none yet: its header, with
+// one key slot, and its first root. host.ErrExists if there is a volume.
+func Create(ctx context.Context, v host.Volume, o CreateOptions) (err error) {
+	if err := checkCapacity(o.Capacity); err != nil {
+		return fmt.Errorf("create volume: %w", err)
+	}
+	w, err := v.Acquire(ctx, host.AcquireOptions{Owner: "coffer init"})
+	if err != nil {
+		return fmt.Errorf("create volume: %w", err)
+	}
+	defer func() { err = errors.Join(err, w.Release(context.WithoutCancel(ctx))) }()
+	if _, err := w.Get(ctx, recordHeader); err == nil {
+		return fmt.Errorf("create volume: %w", host.ErrExists)
+	} else if !isNotFound(err) {
+		return fmt.Errorf("create volume: %w", err)
+	}
+	var volume [16]byte
+	rand.Read(volume[:])
+	ring := seal.Keyring{1: key.New()}
+	header, err := seal.BuildHeader(volume, segmentShift(o.Capacity), 1, []seal.SlotSecret{{
+		Kind: o.Secret.Kind, Generation: 1, Descriptor: o.Secret.Descriptor, Key: o.Secret.Key,
+	}}, ring)
+	if err != nil {
+		return fmt.Errorf("create volume: %w", err)
+	}
+	if err := createRoot(ctx, w, volume, ring, segmentShift(o.Capacity), header, o.Capacity); err != nil {
+		return fmt.Errorf("create volume: %w", err)
+	}
+	// The header comes last: only with it is there a volume.
+	if _, err := w.Swap(ctx, recordHeader, "", header); err != nil {
+		return fmt.Errorf("create volume: %w", err)
+	}
+	return nil
+}
+
+// createRoot writes an empty tree and the root that points to it.
+func createRoot(ctx context.Context, w host.Writer, volume [16]byte, ring seal.Keyring, shift uint8, header []byte, capacity int64) error {
+	g := &segment{id: 1, kind: seal.KindNode, generation: 1}
+	rand.Read(g.salt[:])
+	b := seal.Preamble{Kind: g.kind, Volume: volume, Number: 1, Generation: 1, Salt: g.salt, Header: header}.Encode()
+	k := seal.NewSegmentKey(ring[1], volume, 1, g.salt)
+	node := tree.EmptyNode()
+	ptr := tree.Ptr{Segment: 1, Offset: uint32(len(b)), Length: uint32(len(node) + seal.TagSize)}
+	b = k.Seal(b, seal.FrameNode, ptr.Offset, node)
+	g.live = int64(ptr.Length)
+	plain := encodePage([]entry{g.entry()})
+	pp := pagePtr{1, uint32(len(b)), uint32(len(plain) + seal.TagSize), 1, g.salt}
+	b = k.Seal(b, seal.FrameTable, pp.offset, plain)
+	r := root{
+		sequence: 1, headerSequence: 1, clean: true, capacity: capacity,
+		tree: ptr, nextSegment: 2, pages: []pagePtr{pp},
+	}
+	sealed, err := seal.SealRoot(ring[1], volume, 1, r.sequence, r.encode())
+	if err != nil {
+		return err
+	}
+	// An earlier attempt may have been cut off before its header.
+	if err := w.Delete(ctx, 1); err != nil && !isNotFound(err) {
+		return err
+	}
+	old, err := w.Get(ctx, recordRoot)
+	if err != nil && !isNotFound(err) {
+		return err
+	}
+	if err := w.Create(ctx, 1, int64(1)<<shift); err != nil {
+		return err
+	}
+	if err := w.Append(ctx, 1, 0, b); err != nil {
+		return err
+	}
+	if err := w.Sync(ctx, 1); err != nil {
+		return err
+	}
+	_, err = w.Swap(ctx, recordRoot, old.Version, sealed)
+	return err
+}

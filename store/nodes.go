@@ -1,0 +1,112 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/coffer-fs/coffer/store/host"
+	"github.com/coffer-fs/coffer/store/seal"
+	"github.com/coffer-fs/coffer/store/tree"
+)
+
+// nodeBuffer is how much of a checkpoint goes to the host in one append, bytes.
+const nodeBuffer = 1 << 20
+
+// nodeWriter appends checkpoints to node segments. Store.ckptMu guards it; seg
+// is also read with Store.mu held, and changed with both.
+type nodeWriter struct {
+	s      *Store
+	seg    *segment // nil until something is written in this session
+	offset uint32   // of buf's start
+	buf    []byte
+	dirty  []host.SegmentID // appended to and not synced
+}
+
+// put seals p into the open node segment and returns its place.
+func (w *nodeWriter) put(ctx context.Context, t seal.FrameType, p []byte) (*segment, tree.Ptr, error) {
+	size := len(p) + seal.TagSize
+	if err := w.room(ctx, size); err != nil {
+		return nil, tree.Ptr{}, err
+	}
+	k, err := w.s.key(w.seg)
+	if err != nil {
+		return nil, tree.Ptr{}, err
+	}
+	at := w.offset + uint32(len(w.buf))
+	w.buf = k.Seal(w.buf, t, at, p)
+	return w.seg, tree.Ptr{Segment: w.seg.id, Offset: at, Length: uint32(size)}, nil
+}
+
+// room makes sure that size more bytes fit into the open segment.
+func (w *nodeWriter) room(ctx context.Context, size int) error {
+	if len(w.buf)+size > nodeBuffer {
+		if err := w.flush(ctx); err != nil {
+			return err
+		}
+	}
+	if w.seg != nil && int64(w.offset)+int64(len(w.buf)+size) <= w.s.segmentSize-seal.SectorSize {
+		return nil
+	}
+	if err := w.flush(ctx); err != nil {
+		return err
+	}
+	g, err := w.s.makeSegment(ctx, seal.KindNode, spaceNode)
+	if err != nil {
+		return err
+	}
+	if g == nil {
+		return fmt.Errorf("no segment left for the tree: %w", ErrFull)
+	}
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	w.s.making--
+	w.s.table.add(g)
+	w.seg, w.offset = g, seal.PreambleSize
+	return nil
+}
+
+// putRoot appends a copy of a sealed root, from which the volume can be
+// recovered if its catalog is lost. It begins a sector, to be found.
+func (w *nodeWriter) putRoot(ctx context.Context, sealed []byte) error {
+	if err := w.room(ctx, len(sealed)+2*seal.SectorSize); err != nil {
+		return err
+	}
+	w.pad()
+	w.buf = append(w.buf, sealed...)
+	w.pad()
+	return nil
+}
+
+// pad fills the last sector.
+func (w *nodeWriter) pad() {
+	end := int(w.offset) + len(w.buf)
+	w.buf = append(w.buf, make([]byte, sectors(end)-end)...)
+}
+
+// flush appends what was put.
+func (w *nodeWriter) flush(ctx context.Context) error {
+	if len(w.buf) == 0 {
+		return nil
+	}
+	if err := w.s.host.Append(context.WithoutCancel(ctx), w.seg.id, int64(w.offset), w.buf); err != nil {
+		return w.s.failNow(fmt.Errorf("append to segment %d: %w", w.seg.id, err))
+	}
+	w.offset += uint32(len(w.buf))
+	w.buf = w.buf[:0]
+	if n := len(w.dirty); n == 0 || w.dirty[n-1] != w.seg.id {
+		w.dirty = append(w.dirty, w.seg.id)
+	}
+	return nil
+}
+
+// sync makes everything durable that was flushed.
+func (w *nodeWriter) sync(ctx context.Context) error {
+	if len(w.dirty) == 0 {
+		return nil
+	}
+	if err := w.s.host.Sync(context.WithoutCancel(ctx), w.dirty...); err != nil {
+		return w.s.failNow(fmt.Errorf("sync the tree: %w", err))
+	}
+	w.dirty = w.dirty[:0]
+	return nil
+}

@@ -1,0 +1,101 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/coffer-fs/coffer/key"
+	"github.com/coffer-fs/coffer/store/seal"
+)
+
+// Limits of a volume's size, in bytes.
+const (
+	MinCapacity = 8 << 20
+	MaxCapacity = 8 << 40
+)
+
+// Slot is the public part of a key slot: whose key to ask for.
+type Slot struct {
+	Kind       seal.SlotKind
+	Generation uint32
+	Descriptor []byte
+}
+
+// Secret is a key slot to be made.
+type Secret struct {
+	Kind       seal.SlotKind
+	Descriptor []byte // at most seal.MaxDescriptorSize; public
+	Key        key.Key
+}
+
+// Unlocker finds the key of one of the slots of a volume. The slots come from
+// the host: they say what to ask for, and nothing of them is trusted yet.
+type Unlocker interface {
+	Unlock(ctx context.Context, slots []Slot) (index int, k key.Key, err error)
+}
+
+// CreateOptions describe a new volume.
+type CreateOptions struct {
+	// Capacity is the size limit in bytes, MinCapacity..MaxCapacity.
+	Capacity int64
+	// Secret is the key that will open the volume.
+	Secret Secret
+}
+
+// Options say how to open a volume. The zero value of each field but Unlocker
+// is the default.
+type Options struct {
+	// Unlocker must be set.
+	Unlocker Unlocker
+	// ReadOnly opens the present state and changes nothing on the host.
+	ReadOnly bool
+	// Takeover fences a present writer instead of giving way to it.
+	Takeover bool
+	// Owner is shown to whoever finds the volume in use. It is public.
+	Owner string
+	// Logger receives what an operator should know. Default: silent.
+	Logger *slog.Logger
+	// NodeCacheBytes bounds clean tree nodes in memory. Default 32 MiB.
+	NodeCacheBytes int
+	// FrameCacheBytes bounds opened data frames in memory. Default 16 MiB.
+	FrameCacheBytes int
+	// CheckpointBytes of changed nodes, or a quarter of that in log records,
+	// cause a checkpoint. Updates wait once twice as much is changed.
+	// Default 32 MiB.
+	CheckpointBytes int
+}
+
+func (o Options) withDefaults() Options {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	def := func(p *int, v int) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	def(&o.NodeCacheBytes, 32<<20)
+	def(&o.FrameCacheBytes, 16<<20)
+	def(&o.CheckpointBytes, 32<<20)
+	return o
+}
+
+func (o Options) maxDirty() int { return 2 * o.CheckpointBytes }
+
+// segmentShift is log2 of the segment size for a capacity: a 64th of it,
+// within the limits of the format.
+func segmentShift(capacity int64) uint8 {
+	shift := uint8(seal.MinSegmentShift)
+	for shift < seal.MaxSegmentShift && int64(1)<<(shift+6) < capacity {
+		shift++
+	}
+	return shift
+}
+
+func checkCapacity(n int64) error {
+	if n < MinCapacity || n > MaxCapacity {
+		return fmt.Errorf("capacity of %d bytes is outside %d..%d", n, int64(MinCapacity), int64(MaxCapacity))
+	}
+	return nil
+}

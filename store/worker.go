@@ -1,0 +1,136 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// What the background worker is woken for.
+const (
+	kickNext       = 1 << iota // make the next log segment ready
+	kickCheckpoint             // the log or the changed nodes grew large
+)
+
+// checkpointEvery bounds the time between a change and the checkpoint that
+// holds it.
+const checkpointEvery = 30 * time.Second
+
+// maxLogBytes of log cause a checkpoint, unless a quarter of the volume is less.
+const maxLogBytes = 512 << 20
+
+// kick wakes the worker.
+func (s *Store) kick(bit uint32) {
+	s.work.Or(bit)
+	select {
+	case s.kicks <- struct{}{}:
+	default:
+	}
+}
+
+// kickIfDue wakes the worker if a checkpoint is due. Callers hold mu.
+func (s *Store) kickIfDue() {
+	due := s.tree.DirtyBytes() > s.options.CheckpointBytes ||
+		s.log.records > int64(s.options.CheckpointBytes)/4 ||
+		s.log.bytes > min(maxLogBytes, s.capacity/4)
+	if due {
+		s.kick(kickCheckpoint)
+	}
+}
+
+// startWorker starts the one goroutine of a Store. Close waits for it.
+func (s *Store) startWorker() {
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	go func() {
+		defer close(s.done)
+		if s.host != nil {
+			s.worker(ctx)
+		}
+	}()
+}
+
+func (s *Store) worker(ctx context.Context) {
+	tick := time.NewTicker(checkpointEvery)
+	defer tick.Stop()
+	s.kick(kickNext)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if s.changed() {
+				s.background(ctx, kickCheckpoint)
+			}
+		case <-s.kicks:
+			s.background(ctx, s.work.Swap(0))
+		}
+	}
+}
+
+// changed reports whether a checkpoint would have anything to write.
+func (s *Store) changed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.usable() == nil && (s.log.open != nil || s.log.sequence != s.root.log.sequence)
+}
+
+// background does the work asked for. Errors are logged here because nobody
+// waits for it: whoever needs the result tries again and gets the error.
+func (s *Store) background(ctx context.Context, work uint32) {
+	if work&kickNext != 0 {
+		if _, err := s.tryPrepareNext(ctx, spaceUser); err != nil && !errors.Is(err, ErrClosed) {
+			s.logger.Warn("prepare log segment", "error", err)
+		}
+	}
+	if work&kickCheckpoint != 0 {
+		if err := s.Checkpoint(ctx); err != nil && !errors.Is(err, ErrClosed) {
+			s.logger.Warn("checkpoint", "error", err)
+		}
+	}
+}
+
+// Close checkpoints and lets go of the volume. After an error what was
+// committed is safe, and what was not is as after a crash.
+func (s *Store) Close() error {
+	s.stop()
+	<-s.done
+	ctx := context.Background()
+	var err error
+	if s.host != nil {
+		if err = s.Err(); err == nil {
+			err = s.checkpointAs(ctx, kindLast)
+		}
+	}
+	s.mu.Lock()
+	again := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if again {
+		return ErrClosed
+	}
+	if s.host != nil {
+		err = errors.Join(err, s.deleteNext(ctx), s.host.Release(ctx))
+	}
+	if err != nil {
+		return fmt.Errorf("close volume: %w", err)
+	}
+	return nil
+}
+
+// deleteNext deletes the log segment that was made ready and not used.
+func (s *Store) deleteNext(ctx context.Context) error {
+	s.mu.Lock()
+	g := s.log.next
+	s.log.next = nil
+	failed := s.failure != nil
+	s.mu.Unlock()
+	if g == nil || failed {
+		return nil
+	}
+	if err := s.host.Delete(ctx, g.id); err != nil && !isNotFound(err) {
+		return err
+	}
+	return nil
+}
