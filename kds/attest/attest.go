@@ -26,6 +26,8 @@ const (
 	ReportDataSize = 64
 	// MaxEvidenceSize is the largest evidence that is read, in bytes.
 	MaxEvidenceSize = 64 << 10
+	// MaxKeyInfoSize is the largest info of a seal key, in bytes.
+	MaxKeyInfoSize = 512
 )
 
 // ReportData is what evidence is made over: the hash of what it vouches for.
@@ -79,10 +81,11 @@ type Platform interface {
 	// Quote makes evidence over data.
 	Quote(data ReportData) (Evidence, error)
 
-	// SealKey returns the key that this CPU gives to those whom policy names.
-	// With empty info it is the key of today, and the returned info, which is
-	// public, must be kept: with it the same key is given after an update of
-	// the CPU's microcode. Info from the host cannot widen the policy.
+	// SealKey returns a key that this CPU gives to those whom policy names.
+	// With empty info it is a new one, and the returned info, at most
+	// MaxKeyInfoSize bytes and public, must be kept: only with it the same
+	// key is given again, also after an update of the CPU's microcode. Info
+	// from the host cannot widen the policy; wrong info gives another key.
 	SealKey(policy SealPolicy, info []byte) (k key.Key, keyInfo []byte, err error)
 
 	// Mode is release, debug or simulation.

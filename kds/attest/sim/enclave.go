@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"bytes"
+	"crypto/rand"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -61,18 +63,25 @@ func (b Build) identity(at time.Time) attest.Identity {
 	}
 }
 
-// SealKey implements attest.Platform. Simulated CPUs have no microcode, so
-// there is no info.
+const keyInfoSize = 32
+
+// SealKey implements attest.Platform. The info is random bytes: which key of
+// the many.
 func (e *Enclave) SealKey(p attest.SealPolicy, info []byte) (key.Key, []byte, error) {
-	if len(info) != 0 {
-		return key.Key{}, nil, fmt.Errorf("%w: a simulated CPU takes no key info", attest.ErrSeal)
+	if len(info) == 0 {
+		info = make([]byte, keyInfoSize)
+		rand.Read(info)
 	}
+	if len(info) != keyInfoSize {
+		return key.Key{}, nil, fmt.Errorf("%w: key info has %d bytes, want %d", attest.ErrSeal, len(info), keyInfoSize)
+	}
+	info = bytes.Clone(info)
 	switch p {
 	case attest.SealToSigner:
 		product := binary.BigEndian.AppendUint16(nil, e.build.ProductID)
-		return e.cpu.seal.Derive(nil, sealLabel, []byte("signer"), []byte(e.build.SignerHash), product), nil, nil
+		return e.cpu.seal.Derive(info, sealLabel, []byte("signer"), []byte(e.build.SignerHash), product), info, nil
 	case attest.SealToCode:
-		return e.cpu.seal.Derive(nil, sealLabel, []byte("code"), []byte(e.build.CodeHash)), nil, nil
+		return e.cpu.seal.Derive(info, sealLabel, []byte("code"), []byte(e.build.CodeHash)), info, nil
 	}
 	return key.Key{}, nil, fmt.Errorf("%w: unknown seal policy %d", attest.ErrSeal, p)
 }

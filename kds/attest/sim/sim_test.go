@@ -111,12 +111,13 @@ func TestSealKey(t *testing.T) {
 	dir := t.TempDir()
 	same, other := cpu(t, dir), cpu(t, t.TempDir())
 	again := cpu(t, dir)
+	info := make([]byte, 32)
 	seal := func(c *sim.CPU, p attest.SealPolicy, change func(*sim.Build)) key.Key {
 		b := build
 		change(&b)
-		k, info, err := start(t, c, b).SealKey(p, nil)
-		if err != nil || info != nil {
-			t.Fatal(err, info)
+		k, kept, err := start(t, c, b).SealKey(p, info)
+		if err != nil || !bytes.Equal(kept, info) {
+			t.Fatal(err, kept)
 		}
 		return k
 	}
@@ -150,6 +151,16 @@ func TestSealKey(t *testing.T) {
 		t.Error("two policies give one key")
 	}
 	e := start(t, same, build)
+	first, kept, err := e.SealKey(attest.SealToCode, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second, _, _ := e.SealKey(attest.SealToCode, nil); second.Equal(first) {
+		t.Error("without info the same key is given twice")
+	}
+	if back, _, err := e.SealKey(attest.SealToCode, kept); err != nil || !back.Equal(first) {
+		t.Errorf("with its info another key is given: %v", err)
+	}
 	if _, _, err := e.SealKey(0, nil); !errors.Is(err, attest.ErrSeal) {
 		t.Errorf("policy 0: %v", err)
 	}
