@@ -59,6 +59,24 @@ var leaseTests = []test{
 			v.Errorf("segments are %v, want 1", got)
 		}
 	}},
+	{"sees what others changed before", func(v *volume) {
+		h := v.handle()
+		w := v.acquire()
+		v.create(w, 1)
+		v.append(w, 1, 0, pattern(100, 1))
+		v.ok("sync", w.Sync(ctx, 1))
+		v.bytes(h, 1, 0, pattern(100, 1))
+		v.ok("delete", w.Delete(ctx, 1))
+		v.ok("create", w.Create(ctx, 1, 2*Capacity))
+		v.append(w, 1, 0, pattern(100, 2))
+		v.ok("sync", w.Sync(ctx, 1))
+		v.ok("release", w.Release(ctx))
+
+		w, err := h.Acquire(ctx, host.AcquireOptions{})
+		v.ok("acquire", err)
+		v.bytes(w, 1, 0, pattern(100, 2))
+		v.ok("release", w.Release(ctx))
+	}},
 	{"takeover of a free volume", func(v *volume) {
 		w, err := v.handle().Acquire(ctx, host.AcquireOptions{Takeover: true})
 		v.ok("acquire", err)
@@ -225,11 +243,12 @@ func appendUntilRefused(w host.Writer, id host.SegmentID) error {
 			return err
 		}
 	}
-	for {
+	for range 1 << 18 {
 		if err := w.Sync(ctx, id); err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
 // content reads all there is of a segment.

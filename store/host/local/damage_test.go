@@ -123,6 +123,18 @@ func TestDamagedCatalog(t *testing.T) {
 			binary.NativeEndian.PutUint64(page[24:], root)
 			return p
 		}},
+		{"a tree that fans out for ever", func(p []byte) []byte {
+			const first, last = 12, 2
+			for id := uint64(first); id > last; id-- {
+				fanOut(p[id*pageSize:][:pageSize], id, id-1)
+			}
+			leaf := p[last*pageSize:][:pageSize]
+			clear(leaf)
+			binary.NativeEndian.PutUint64(leaf, last)
+			binary.NativeEndian.PutUint16(leaf[8:], 2)
+			both(p, 16, first)
+			return p
+		}},
 		{"elements beyond the page", func(p []byte) []byte {
 			binary.NativeEndian.PutUint16(p[root*pageSize+10:], 0xffff)
 			return p
@@ -158,6 +170,22 @@ func TestDamagedCatalog(t *testing.T) {
 	}
 }
 
+// fanOut makes a branch page with many elements that all lead to one page.
+func fanOut(p []byte, id, child uint64) {
+	const count = 100
+	clear(p)
+	binary.NativeEndian.PutUint64(p, id)
+	binary.NativeEndian.PutUint16(p[8:], 1)
+	binary.NativeEndian.PutUint16(p[10:], count)
+	for i := range count {
+		e, key := p[16+16*i:], 16+16*count+i
+		binary.NativeEndian.PutUint32(e, uint32(key-16-16*i))
+		binary.NativeEndian.PutUint32(e[4:], 1)
+		binary.NativeEndian.PutUint64(e[8:], child)
+		p[key] = byte(i)
+	}
+}
+
 // TestTornMeta: one broken meta page is what a crash may leave.
 func TestTornMeta(t *testing.T) {
 	dir := newVolume(t)
@@ -171,6 +199,24 @@ func TestTornMeta(t *testing.T) {
 			t.Errorf("without meta page %d: %v", off, err)
 		}
 	}
+}
+
+// TestCatalogCutInUse: the mapping faults, which must not end the process. What
+// bbolt mapped is lost then, so it is not tried again.
+func TestCatalogCutInUse(t *testing.T) {
+	dir := newVolume(t)
+	v := open(t, dir)
+	good, err := os.ReadFile(filepath.Join(dir, "catalog.db"))
+	must(t, err)
+	if err := local.CutCatalog(v, dir); !errors.Is(err, local.ErrDamaged) {
+		t.Errorf("error %v, want %q", err, local.ErrDamaged)
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "catalog.db"), good, 0o600))
+	_, err = v.Get(ctx, "root")
+	if !errors.Is(err, local.ErrDamaged) || !strings.Contains(err.Error(), "found damaged before") {
+		t.Errorf("the next get: %v", err)
+	}
+	acquire(t, dir)
 }
 
 func TestUnknownFormat(t *testing.T) {

@@ -1,9 +1,12 @@
 package local
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"go.etcd.io/bbolt"
 
 	"github.com/coffer-fs/coffer/store/host"
 )
@@ -23,6 +26,30 @@ func RemoveSpares(t testing.TB, dir string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// BreakDirSync replaces the directory of the segments by one that cannot be
+// synced.
+func BreakDirSync(t testing.TB, w host.Writer) {
+	t.Helper()
+	dir, err := os.Open("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree := w.(*writer).tree
+	tree.segments.Close()
+	tree.segments = dir
+}
+
+// CutCatalog cuts the catalog in the middle of a transaction, and then reads.
+func CutCatalog(v *Volume, dir string) error {
+	return v.tree.catalog.view(context.Background(), func(tx *bbolt.Tx) error {
+		if err := os.Truncate(filepath.Join(dir, catalogName), 0); err != nil {
+			return err
+		}
+		_, err := recordOf(tx, "root")
+		return err
+	})
 }
 
 // BreakSync replaces the file of a segment by one that cannot be synced: the

@@ -152,6 +152,39 @@ func TestFailedSyncIsFinal(t *testing.T) {
 	}
 }
 
+func TestEachSyncSyncsWhatWasAppended(t *testing.T) {
+	w := acquire(t, newVolume(t))
+	for id := range host.SegmentID(2) {
+		must(t, w.Create(ctx, id+1, capacity))
+		must(t, w.Append(ctx, id+1, 0, []byte("x")))
+		must(t, w.Sync(ctx, id+1))
+	}
+	local.BreakSync(t, w, 1)
+	if err := w.Sync(ctx, 1); err != nil {
+		t.Errorf("a sync of nothing new: %v", err)
+	}
+	must(t, w.Append(ctx, 2, 1, []byte("x")))
+	local.BreakSync(t, w, 2)
+	if err := w.Sync(ctx, 1, 2); !errors.Is(err, syscall.EINVAL) {
+		t.Errorf("a sync after an append did not reach the file: %v", err)
+	}
+}
+
+func TestFirstSyncOfASegmentSyncsTheDirectory(t *testing.T) {
+	w := acquire(t, newVolume(t))
+	must(t, w.Create(ctx, 1, capacity))
+	must(t, w.Create(ctx, 2, capacity))
+	must(t, w.Sync(ctx, 1))
+	must(t, w.Append(ctx, 1, 0, []byte("x")))
+	local.BreakDirSync(t, w)
+	if err := w.Sync(ctx, 1); err != nil {
+		t.Errorf("a later sync: %v", err)
+	}
+	if err := w.Sync(ctx, 2); !errors.Is(err, syscall.EINVAL) {
+		t.Errorf("the first sync did not reach the directory: %v", err)
+	}
+}
+
 func TestManyFilesStayBounded(t *testing.T) {
 	dir := newVolume(t)
 	w := acquire(t, dir)

@@ -72,29 +72,27 @@ func (h *Host) note(e entry) {
 	}
 	h.journal = append(h.journal, e)
 	if e.Op == OpDelete {
-		h.settleDeletes()
+		h.finishDeletes(maxPendingDeletes)
 	}
 }
 
-// settleDeletes makes the oldest delete final if there are too many.
-func (h *Host) settleDeletes() {
-	count, oldest := 0, -1
-	for i, e := range h.journal {
+// finishDeletes makes deletes final, the oldest first, until so many are left.
+// With its delete, all that is pending about a segment goes. h.mu is held.
+func (h *Host) finishDeletes(left int) {
+	var gone []*segment
+	for _, e := range h.journal {
 		if e.Op == OpDelete {
-			count++
-			if oldest < 0 {
-				oldest = i
-			}
+			gone = append(gone, e.segment)
 		}
 	}
-	if count > maxPendingDeletes {
-		gone := h.journal[oldest].segment
-		h.forget(func(e entry) bool { return e.segment == gone })
+	if len(gone) <= left {
+		return
 	}
+	gone = gone[:len(gone)-left]
+	h.forget(func(e entry) bool { return slices.Contains(gone, e.segment) })
 }
 
-// forget drops entries that became durable, or that nobody can see any more.
-// The journal is replaced, since a Clone may share it. h.mu is held.
+// forget drops entries that are durable, or of no account any more. The journal is replaced, since a Clone may share it. h.mu is held.
 func (h *Host) forget(durable func(entry) bool) {
 	kept := make([]entry, 0, len(h.journal))
 	for _, e := range h.journal {

@@ -171,6 +171,59 @@ func TestCrashUndoesCreateAndDelete(t *testing.T) {
 	}
 }
 
+func TestCrashWithOneNumberTwice(t *testing.T) {
+	h := memhost.New(memhost.Options{})
+	w := acquire(t, h)
+	must(t, w.Create(ctx, 1, capacity))
+	must(t, w.Append(ctx, 1, 0, fill(100, 'a')))
+	must(t, w.Delete(ctx, 1))
+	must(t, w.Create(ctx, 1, capacity))
+	must(t, w.Append(ctx, 1, 0, fill(100, 'b')))
+	found := map[string]bool{}
+	for seed := range uint64(200) {
+		p := h.Clone().Crash(memhost.CrashOptions{Seed: seed}).Segment(1)
+		if p == nil {
+			p = []byte("-")
+		} else if len(p) == 0 {
+			p = []byte("0")
+		}
+		found[string(p[:1])] = true
+	}
+	if len(found) != 4 {
+		t.Errorf("segment 1 is one of %v after the crash, want all of a, b, 0 and -", found)
+	}
+	second := h.Clone().Crash(memhost.CrashOptions{Decide: func(i int, _ memhost.Pending) memhost.Fate {
+		if i == 0 {
+			return memhost.Drop // the first create
+		}
+		return memhost.Keep
+	}})
+	if !bytes.Equal(second.Segment(1), fill(100, 'b')) {
+		t.Error("the second segment is lost because the first one never was")
+	}
+	must(t, w.Sync(ctx, 1))
+	if got := h.Pending(); len(got) != 0 {
+		t.Errorf("pending after sync: %v", got)
+	}
+	after := h.Crash(memhost.CrashOptions{Decide: memhost.DropAll})
+	if !bytes.Equal(after.Segment(1), fill(100, 'b')) {
+		t.Error("the synced segment is lost with its predecessor")
+	}
+}
+
+func TestPendingDeletesAreBounded(t *testing.T) {
+	h := memhost.New(memhost.Options{})
+	w := acquire(t, h)
+	for id := range host.SegmentID(100) {
+		must(t, w.Create(ctx, id+1, capacity))
+		must(t, w.Append(ctx, id+1, 0, fill(100, 'a')))
+		must(t, w.Delete(ctx, id+1))
+	}
+	if got := len(h.Pending()); got > 3*20 {
+		t.Errorf("%d changes are pending", got)
+	}
+}
+
 func TestSyncOfNewSegmentSettlesDeletes(t *testing.T) {
 	h := memhost.New(memhost.Options{})
 	w := acquire(t, h)

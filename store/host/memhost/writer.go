@@ -105,7 +105,6 @@ func (w *writer) Create(ctx context.Context, id host.SegmentID, capacity int64) 
 		}
 		h.bytes += capacity
 		h.segments[id] = s
-		h.forget(func(e entry) bool { return e.Op == OpDelete && e.Segment == id })
 		h.note(entry{Pending: Pending{Op: OpCreate, Segment: id}, segment: s})
 		return nil
 	})
@@ -174,7 +173,7 @@ func (w *writer) Sync(ctx context.Context, ids ...host.SegmentID) error {
 			return done
 		})
 		if created {
-			h.forget(func(e entry) bool { return e.Op == OpDelete })
+			h.finishDeletes(0)
 		}
 		return nil
 	})
