@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/coffer-fs/coffer/kds"
-	"github.com/coffer-fs/coffer/kds/internal/secretfile"
 	"github.com/coffer-fs/coffer/kds/master"
 )
 
@@ -60,7 +59,7 @@ func TestDevelopmentDamaged(t *testing.T) {
 	if err := os.Truncate(path, 40); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := master.OpenDevelopment(dir); !errors.Is(err, secretfile.ErrDamaged) {
+	if _, err := master.OpenDevelopment(dir); !errors.Is(err, master.ErrDamaged) {
 		t.Errorf("got %v", err)
 	}
 	if info, err := os.Stat(path); err != nil || info.Size() != 40 {
@@ -69,7 +68,7 @@ func TestDevelopmentDamaged(t *testing.T) {
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := master.OpenDevelopment(dir); !errors.Is(err, secretfile.ErrPermissions) {
+	if _, err := master.OpenDevelopment(dir); !errors.Is(err, master.ErrPermissions) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/coffer-fs/coffer/kds"
+	"github.com/coffer-fs/coffer/kds/attest"
+	"github.com/coffer-fs/coffer/kds/attest/platform"
+	"github.com/coffer-fs/coffer/kds/audit"
+	"github.com/coffer-fs/coffer/kds/master"
+	"github.com/coffer-fs/coffer/kds/server"
+)
+
+const auditFile = "audit.log"
+
+// serveFlags are the flags of serve.
+type serveFlags struct {
+	listen, master, data string
+	simCPU, enclave      string
+	logLevel             string
+}
+
+func newServe() *cobra.Command {
+	var f serveFlags
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a node",
+		Long: `serve runs a node until it gets SIGTERM or SIGINT, and then finishes what it has begun.
+When it is ready, it prints one line, its URL.
+
+A node runs in an SGX enclave. With --sim-cpu it runs on a simulated CPU, which
+protects nothing: for development only.`,
+		Args: usage(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error { return serve(c, f) },
+	}
+	c.Flags().StringVar(&f.listen, "listen", "127.0.0.1:8470", "address to listen on; port 0 takes any that is free")
+	c.Flags().StringVar(&f.master, "master", "", "type of the master key: development (required)")
+	c.Flags().StringVar(&f.data, "data", "", "directory of the master key and the audit log (required)")
+	c.Flags().StringVar(&f.simCPU, "sim-cpu", "", "directory of a simulated CPU to run on")
+	c.Flags().StringVar(&f.enclave, "enclave", "", "file that says who signed the simulated enclave")
+	c.Flags().StringVar(&f.logLevel, "log", "warn", "what is logged to standard error: debug, info, warn or error")
+	return c
+}
+
+// serve starts the parts from the inside out, and closes them in reverse.
+//
+//	flags, platform, data directory, audit log, master key, node, listener
+func serve(c *cobra.Command, f serveFlags) error {
+	logger, err := f.logger()
+	if err != nil {
+		return err
+	}
+	if err := f.check(); err != nil {
+		return err
+	}
+	p, err := f.platform()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(f.data, 0o700); err != nil {
+		return fmt.Errorf("make data directory: %w", err)
+	}
+	log, err := openAudit(filepath.Join(f.data, auditFile))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	mk, err := openMaster(f.data)
+	if err != nil {
+		return err
+	}
+	defer mk.Close()
+	node, err := server.New(server.Options{Platform: p, Verifier: platform.Verifier(p),
+		Masters: []master.Provider{mk}, Audit: log, Logger: logger})
+	if err != nil {
+		return &failure{exitPlatform, err, ""}
+	}
+	return listen(c, f.listen, node, p, logger)
+}
+
+func (f serveFlags) logger() (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
+		return nil, &failure{exitUsage, fmt.Errorf("--log %q is not a level", f.logLevel), "it is debug, info, warn or error"}
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})), nil
+}
+
+func (f serveFlags) check() error {
+	switch {
+	case f.master == "":
+		return &failure{exitUsage, errors.New("--master is required"), "use --master development on a laptop"}
+	case f.data == "":
+		return &failure{exitUsage, errors.New("--data is required"), "use --data DIR; the directory is made if it is not there"}
+	case f.enclave != "" && f.simCPU == "":
+		return &failure{exitUsage, errors.New("--enclave is for simulated enclaves only"), "use it together with --sim-cpu DIR"}
+	case f.master != string(kds.Development):
+		if err := kds.MasterKeyType(f.master).Check(); err != nil {
+			return &failure{exitUsage, err, "use --master development"}
+		}
+		return &failure{exitUsage, fmt.Errorf("--master %s is not built in", f.master), "use --master development"}
+	}
+	return nil
+}
+
+func (f serveFlags) platform() (attest.Platform, error) {
+	kind, o := platform.SGX, platform.Options{}
+	if f.simCPU != "" {
+		kind, o = platform.Sim, platform.Options{CPU: f.simCPU, EnclaveFile: f.enclave}
+	}
+	p, err := platform.Open(kind, o)
+	if err == nil {
+		return p, nil
+	}
+	hint := ""
+	if errors.Is(err, attest.ErrNoEnclave) {
+		hint = "start it with EGo, or for development give a simulated CPU with --sim-cpu DIR"
+	}
+	return nil, &failure{exitPlatform, err, hint}
+}
+
+func openAudit(path string) (*audit.Log, error) {
+	log, err := audit.Open(path, nil)
+	if err == nil {
+		return log, nil
+	}
+	hint := ""
+	switch {
+	case errors.Is(err, audit.ErrInUse):
+		hint = "another node runs with this directory: stop it, or use another --data"
+	case errors.Is(err, audit.ErrDamaged):
+		hint = fmt.Sprintf("move %q away after looking into it; the node begins a new one", path)
+	}
+	return nil, &failure{exitAudit, err, hint}
+}
+
+func openMaster(dir string) (*master.Development, error) {
+	mk, err := master.OpenDevelopment(dir)
+	if err == nil {
+		return mk, nil
+	}
+	path, hint := filepath.Join(dir, master.DevelopmentFile), ""
+	switch {
+	case errors.Is(err, master.ErrPermissions):
+		hint = fmt.Sprintf("chmod 600 %q", path)
+	case errors.Is(err, master.ErrDamaged):
+		hint = fmt.Sprintf("restore %q from a copy: without it every key is lost", path)
+	}
+	return nil, &failure{exitMaster, err, hint}
+}
+
+func listen(c *cobra.Command, addr string, node *server.Server, p attest.Platform, logger *slog.Logger) error {
+	l, err := new(net.ListenConfig).Listen(c.Context(), "tcp", addr)
+	if err != nil {
+		return &failure{exitListen, err, "use another --listen; port 0 takes any that is free"}
+	}
+	if self, err := p.Self(); err == nil {
+		logger.Info("node starts", "enclave", self, "address", l.Addr().String())
+		if self.Mode != attest.Release {
+			logger.Warn("this node protects no key from its host", "mode", self.Mode.String())
+		}
+	}
+	fmt.Fprintf(c.OutOrStdout(), "http://%s\n", l.Addr())
+	err = node.Serve(c.Context(), l)
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
