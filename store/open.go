@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/seal"
@@ -64,7 +66,24 @@ func (s *Store) open(ctx context.Context) error {
 	if s.host == nil {
 		return nil
 	}
+	if err := s.syncReplayed(ctx); err != nil {
+		return err
+	}
 	return s.beginSession(ctx)
+}
+
+// syncReplayed makes durable what was read back: if only the process died, what
+// it appended last may be known to the host's memory alone.
+func (s *Store) syncReplayed(ctx context.Context) error {
+	ids := slices.Collect(maps.Keys(s.log.unsynced))
+	if len(ids) == 0 {
+		return nil
+	}
+	if err := s.host.Sync(ctx, ids...); err != nil {
+		return fmt.Errorf("sync the replayed log: %w", err)
+	}
+	clear(s.log.unsynced)
+	return nil
 }
 
 // unlock reads the header and opens one of its slots.

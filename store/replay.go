@@ -52,6 +52,7 @@ func (s *Store) replay(ctx context.Context) error {
 		if err := s.replayBatch(ctx, b); err != nil {
 			return fmt.Errorf("replay: batch %d: %w", b.header.sequence, err)
 		}
+		s.log.unsynced[b.seg.id] = true
 		s.log.sequence, s.log.chain = b.header.sequence, b.header.chain()
 	}
 	return nil

@@ -105,8 +105,9 @@ func (s *Store) Unreserve(n int64) {
 	}
 }
 
-// reservation is what n bytes may take at worst, in frames of 4 KiB.
-func reservation(n int64) int64 { return n + (n/4096+1)*2*extentOverhead }
+// reservation is what n bytes may take at worst, in frames of 4 KiB with an
+// extent cut in two by each. It is linear in whole blocks.
+func reservation(n int64) int64 { return (n + 4095) / 4096 * (4096 + 3*extentOverhead) }
 
 // reclaim makes room for a segment, or says that there is none to be made.
 func (s *Store) reclaim(ctx context.Context) error {
