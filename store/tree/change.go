@@ -17,6 +17,19 @@ func (t *Tree) Put(v *View, k Key, value []byte) { t.change(v, Item{k, value}, f
 // Delete removes k, which v has prepared and found.
 func (t *Tree) Delete(v *View, k Key) { t.change(v, Item{Key: k}, true) }
 
+// Touch has the node at p, which v has reached, written again by the next
+// checkpoint, so that nothing of the tree stays at that place.
+func (t *Tree) Touch(v *View, p Place) {
+	r := &t.root
+	for level := t.level; ; level-- {
+		n := t.writable(v, r, level)
+		if level == p.Level {
+			return
+		}
+		r = &n.kids[n.kidFor(p.Key)].ref
+	}
+}
+
 // Unshare must be called before the first change after Views were taken while
 // some of them are still in use: nodes they may see will be copied.
 func (t *Tree) Unshare() {

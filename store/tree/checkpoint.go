@@ -69,9 +69,12 @@ func (f *Frozen) Done() {
 
 // Freed returns the places that the frozen state no longer needs, and the one
 // before it did.
-func (f *Frozen) Freed() []Ptr {
+func (f *Frozen) Freed() []Ptr { return places(f.freed) }
+
+// places returns where the written ones of refs lie.
+func places(refs []*ref) []Ptr {
 	var dead []Ptr
-	for _, r := range f.freed {
+	for _, r := range refs {
 		if r.node.Load() == nil {
 			dead = append(dead, r.ptr)
 		}

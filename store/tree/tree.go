@@ -80,3 +80,7 @@ func (t *Tree) Resident() *View {
 
 // Rebase lets v, which keeps the nodes it loaded, see the present state.
 func (t *Tree) Rebase(v *View) { v.root, v.level = t.root, t.level }
+
+// Freed returns the places that the next checkpoint will free: the last one
+// needs them and the present state does not.
+func (t *Tree) Freed() []Ptr { return places(t.freed) }

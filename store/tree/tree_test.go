@@ -82,6 +82,43 @@ func (s *subject) change(k tree.Key, v []byte) {
 	}
 }
 
+// touch moves about one in n of the written nodes.
+func (s *subject) touch(r *rand.Rand, n int) map[tree.Ptr]bool {
+	s.t.Helper()
+	var places []tree.Place
+	err := s.tree.View(context.Background()).Places(func(p tree.Place) error {
+		if r.IntN(n) == 0 {
+			places = append(places, p)
+		}
+		return nil
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Shuffle(len(places), func(i, j int) { places[i], places[j] = places[j], places[i] })
+	moved := map[tree.Ptr]bool{}
+	view := s.tree.Resident()
+	for _, p := range places {
+		there, err := view.Reach(p)
+		for errors.Is(err, tree.ErrMiss) {
+			if err := view.Fetch(context.Background()); err != nil {
+				s.t.Fatal(err)
+			}
+			there, err = view.Reach(p)
+		}
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if there {
+			s.tree.Unshare()
+			s.tree.Touch(view, p)
+			s.tree.Rebase(view)
+		}
+		moved[p.Ptr] = true
+	}
+	return moved
+}
+
 func (s *subject) checkpoint(fail int) (tree.Ptr, uint8, bool) {
 	s.t.Helper()
 	f := s.tree.Freeze()
@@ -160,8 +197,18 @@ func TestModel(t *testing.T) {
 			case p < 6 && len(views) > 0:
 				s.check(views[0].v, views[0].model)
 				views = views[1:]
-			case p < 12:
+			case p < 10:
 				s.checkpoint(0)
+			case p < 12: // nothing stays where it was moved from
+				moved := s.touch(r, 1+r.IntN(5))
+				if _, _, ok := s.checkpoint(r.IntN(9)); !ok {
+					continue
+				}
+				for at := range moved {
+					if s.live[at] {
+						t.Fatalf("a node stayed at %v", at)
+					}
+				}
 			case p < 15:
 				s.checkpoint(1 + r.IntN(4))
 			case p < 17:

@@ -55,6 +55,15 @@ func (v *View) hold(p Ptr, n *node) {
 
 // fetch loads a node into the cache.
 func (t *Tree) fetch(ctx context.Context, p Ptr, level uint8) (*node, error) {
+	n, err := t.read(ctx, p, level)
+	if err == nil {
+		t.cache.put(p, n)
+	}
+	return n, err
+}
+
+// read loads a node past the cache.
+func (t *Tree) read(ctx context.Context, p Ptr, level uint8) (*node, error) {
 	b, err := t.load(ctx, p)
 	if err != nil {
 		return nil, fmt.Errorf("tree node at %d:%d: %w", p.Segment, p.Offset, err)
@@ -63,7 +72,6 @@ func (t *Tree) fetch(ctx context.Context, p Ptr, level uint8) (*node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tree node at %d:%d: %w", p.Segment, p.Offset, err)
 	}
-	t.cache.put(p, n)
 	return n, nil
 }
 
@@ -170,4 +178,21 @@ func (v *View) places(r *ref, level uint8, k Key, fn func(Place) error) error {
 		}
 	}
 	return nil
+}
+
+// Reach reads the path to the node at p, and reports whether the node is still
+// part of this state.
+func (v *View) Reach(p Place) (bool, error) {
+	r := v.root
+	for level := v.level; level >= p.Level; level-- {
+		if level == p.Level && (r.node.Load() != nil || r.ptr != p.Ptr) {
+			return false, nil
+		}
+		n, err := v.node(r, level)
+		if err != nil || level == p.Level {
+			return err == nil, err
+		}
+		r = n.kids[n.kidFor(p.Key)].ref
+	}
+	return false, nil
 }
