@@ -33,6 +33,7 @@ const (
 type frozenState struct {
 	tree    *tree.Frozen
 	entries []entry // by slot
+	pinned  map[*segment]bool
 	log     logPosition
 	kind    checkpointKind
 	quiet   bool // no batch since the last root
@@ -81,6 +82,7 @@ func (s *Store) freeze(kind checkpointKind) (*frozenState, error) {
 	f := &frozenState{
 		tree:    s.tree.Freeze(),
 		entries: s.table.freeze(),
+		pinned:  s.table.pinned(),
 		kind:    kind,
 		logged:  s.log.bytes,
 		records: s.log.records,
@@ -252,7 +254,8 @@ func (s *Store) adopt(f *frozenState, pages []page, r root) {
 	}
 	s.tick++
 	for _, g := range s.table.byID {
-		if s.superfluous(g) && (g.slot >= len(f.entries) || f.entries[g.slot].id != g.id || f.entries[g.slot].live == 0) {
+		// What was pinned may be named, and dropped again, by the log behind r.
+		if s.superfluous(g) && !f.pinned[g] && (g.slot >= len(f.entries) || f.entries[g.slot].id != g.id || f.entries[g.slot].live == 0) {
 			g.doomed = true
 			s.graves = append(s.graves, grave{g, s.tick})
 		}

@@ -106,6 +106,17 @@ func (t *table) freeze() []entry {
 	return es
 }
 
+// pinned returns the segments that a Flush keeps.
+func (t *table) pinned() map[*segment]bool {
+	m := map[*segment]bool{}
+	for _, g := range t.byID {
+		if g.pins > 0 {
+			m[g] = true
+		}
+	}
+	return m
+}
+
 // encodePage encodes the entries of one page (docs/format.md, "Segment
 // table").
 func encodePage(es []entry) []byte {
