@@ -18,6 +18,9 @@ var (
 	// ErrDamaged: stored bytes are missing or are not what was written,
 	// whatever the cause.
 	ErrDamaged = errors.New("damaged")
+	// ErrAccounting: what is in use of a segment is not what the volume has on
+	// record. It is a defect of the program, and no data is lost by it.
+	ErrAccounting = errors.New("wrong accounting")
 	// ErrFull: the volume's size limit is reached.
 	ErrFull = errors.New("volume is full")
 	// ErrReadOnly: the volume takes no more changes, because it was opened so
