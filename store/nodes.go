@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/seal"
@@ -20,6 +21,21 @@ type nodeWriter struct {
 	offset uint32   // of buf's start
 	buf    []byte
 	dirty  []host.SegmentID // appended to and not synced
+
+	// bufMu is held too to change seg, offset and buf: what is in buf can
+	// already be read. It is the innermost lock.
+	bufMu sync.Mutex
+}
+
+// pending returns a copy of length bytes at offset off of segment id if they
+// are not on the host yet.
+func (w *nodeWriter) pending(id host.SegmentID, off, length uint32) []byte {
+	w.bufMu.Lock()
+	defer w.bufMu.Unlock()
+	if w.seg == nil || w.seg.id != id || off < w.offset || uint64(off-w.offset)+uint64(length) > uint64(len(w.buf)) {
+		return nil
+	}
+	return append([]byte(nil), w.buf[off-w.offset:][:length]...)
 }
 
 // put seals p into the open node segment and returns its place.
@@ -32,6 +48,8 @@ func (w *nodeWriter) put(ctx context.Context, t seal.FrameType, p []byte) (*segm
 	if err != nil {
 		return nil, tree.Ptr{}, err
 	}
+	w.bufMu.Lock()
+	defer w.bufMu.Unlock()
 	at := w.offset + uint32(len(w.buf))
 	w.buf = k.Seal(w.buf, t, at, p)
 	return w.seg, tree.Ptr{Segment: w.seg.id, Offset: at, Length: uint32(size)}, nil
@@ -59,6 +77,8 @@ func (w *nodeWriter) room(ctx context.Context, size int) error {
 	}
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
+	w.bufMu.Lock()
+	defer w.bufMu.Unlock()
 	w.s.making--
 	w.s.table.add(g)
 	w.seg, w.offset = g, seal.PreambleSize
@@ -71,13 +91,15 @@ func (w *nodeWriter) putRoot(ctx context.Context, sealed []byte) error {
 	if err := w.room(ctx, len(sealed)+2*seal.SectorSize); err != nil {
 		return err
 	}
+	w.bufMu.Lock()
+	defer w.bufMu.Unlock()
 	w.pad()
 	w.buf = append(w.buf, sealed...)
 	w.pad()
 	return nil
 }
 
-// pad fills the last sector.
+// pad fills the last sector. Callers hold bufMu.
 func (w *nodeWriter) pad() {
 	end := int(w.offset) + len(w.buf)
 	w.buf = append(w.buf, make([]byte, sectors(end)-end)...)
@@ -91,8 +113,10 @@ func (w *nodeWriter) flush(ctx context.Context) error {
 	if err := w.s.host.Append(context.WithoutCancel(ctx), w.seg.id, int64(w.offset), w.buf); err != nil {
 		return w.s.failNow(fmt.Errorf("append to segment %d: %w", w.seg.id, err))
 	}
+	w.bufMu.Lock()
 	w.offset += uint32(len(w.buf))
 	w.buf = w.buf[:0]
+	w.bufMu.Unlock()
 	if n := len(w.dirty); n == 0 || w.dirty[n-1] != w.seg.id {
 		w.dirty = append(w.dirty, w.seg.id)
 	}

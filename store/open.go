@@ -244,6 +244,9 @@ func (s *Store) loadNode(ctx context.Context, p tree.Ptr) ([]byte, error) {
 	if g == nil {
 		return nil, fmt.Errorf("segment %d is not in the volume: %w", p.Segment, ErrDamaged)
 	}
+	if frame := s.nodes.pending(p.Segment, p.Offset, p.Length); frame != nil {
+		return s.openFrame(g, seal.FrameNode, p.Offset, frame)
+	}
 	return s.readFrame(ctx, g, seal.FrameNode, p.Offset, p.Length)
 }
 

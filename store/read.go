@@ -182,17 +182,25 @@ func (s *Store) readSome(ctx context.Context, id host.SegmentID, off int64, p []
 
 // readFrame reads and opens one frame of length sealed bytes.
 func (s *Store) readFrame(ctx context.Context, g *segment, t seal.FrameType, off, length uint32) ([]byte, error) {
-	frame := make([]byte, length)
+	buf := takeReadBuffer(int(length))
+	defer giveReadBuffer(buf)
+	frame := (*buf)[:length]
 	if err := s.readHost(ctx, g.id, int64(off), frame); err != nil {
 		return nil, err
 	}
+	return s.openFrame(g, t, off, frame)
+}
+
+// openFrame verifies one frame. The plaintext never lies in memory that the host
+// was given.
+func (s *Store) openFrame(g *segment, t seal.FrameType, off uint32, frame []byte) ([]byte, error) {
 	k, err := s.key(g)
 	if err != nil {
 		return nil, err
 	}
-	p, err := k.Open(frame[:0], t, off, frame)
+	p, err := k.Open(nil, t, off, frame)
 	if err != nil {
-		return nil, fmt.Errorf("segment %d, offset %d: frame of %d bytes: %w", g.id, off, length, ErrDamaged)
+		return nil, fmt.Errorf("segment %d, offset %d: frame of %d bytes: %w", g.id, off, len(frame), ErrDamaged)
 	}
 	return p, nil
 }
