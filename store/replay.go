@@ -120,7 +120,7 @@ func (s *Store) readBatch(ctx context.Context, g *segment, at uint32) (found, er
 	}
 	b.header = h
 	frame := make([]byte, int(h.recordsSize)+seal.TagSize)
-	if err := s.readHost(ctx, g.id, int64(at+h.records), frame); err != nil {
+	if err := s.readHost(ctx, g.id, int64(at)+int64(h.records), frame); err != nil {
 		return b, err
 	}
 	if sha256.Sum256(frame) != h.digest {
@@ -130,7 +130,7 @@ func (s *Store) readBatch(ctx context.Context, g *segment, at uint32) (found, er
 	if err != nil {
 		return b, err
 	}
-	b.records, err = k.Open(frame[:0], seal.FrameRecords, at+h.records, frame)
+	b.records, err = k.Open(nil, seal.FrameRecords, at+h.records, frame)
 	if err != nil {
 		return b, fmt.Errorf("segment %d: records of batch %d: %w", g.id, h.sequence, ErrDamaged)
 	}
