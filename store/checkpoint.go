@@ -111,7 +111,7 @@ func (s *Store) writeState(ctx context.Context, f *frozenState) ([]page, root, e
 		sequence: s.root.sequence + 1, headerSequence: s.headerSequence, session: s.root.session,
 		clean: f.kind == kindLast, capacity: s.capacity, log: f.log,
 	}
-	if r.tree, r.level, err = f.tree.Write(func(p []byte) (tree.Ptr, error) { return s.putNode(ctx, f, p) }); err != nil {
+	if r.tree, r.level, err = f.tree.Write(&s.mu, func(p []byte) (tree.Ptr, error) { return s.putNode(ctx, f, p) }); err != nil {
 		return nil, r, err
 	}
 	for _, p := range f.tree.Freed() {

@@ -1,6 +1,9 @@
 package tree
 
-import "fmt"
+import (
+	"fmt"
+	"sync"
+)
 
 // Frozen is the state of a tree at a checkpoint, being written while the tree
 // goes on changing.
@@ -26,22 +29,23 @@ func (t *Tree) Freeze() *Frozen {
 }
 
 // Write gives every node that is not yet written to write, children first, and
-// returns the place of the root. p is valid during the call only. It needs no
-// lock.
-func (f *Frozen) Write(write func(p []byte) (Ptr, error)) (root Ptr, level uint8, err error) {
-	if err := f.write(f.root, write); err != nil {
+// returns the place of the root. p is valid during the call only. The caller does
+// not hold lock, which serialises the tree: Write takes it to let go of a written
+// node, since a change that was prepared must find the node.
+func (f *Frozen) Write(lock sync.Locker, write func(p []byte) (Ptr, error)) (root Ptr, level uint8, err error) {
+	if err := f.write(lock, f.root, write); err != nil {
 		return Ptr{}, 0, fmt.Errorf("write tree: %w", err)
 	}
 	return f.root.ptr, f.level, nil
 }
 
-func (f *Frozen) write(r *ref, write func(p []byte) (Ptr, error)) error {
+func (f *Frozen) write(lock sync.Locker, r *ref, write func(p []byte) (Ptr, error)) error {
 	n := r.node.Load()
 	if n == nil {
 		return nil
 	}
 	for _, c := range n.kids {
-		if err := f.write(c.ref, write); err != nil {
+		if err := f.write(lock, c.ref, write); err != nil {
 			return err
 		}
 	}
@@ -53,6 +57,8 @@ func (f *Frozen) write(r *ref, write func(p []byte) (Ptr, error)) error {
 	if err != nil {
 		return err
 	}
+	lock.Lock()
+	defer lock.Unlock()
 	r.ptr = p
 	f.tree.cache.put(p, n)
 	r.node.Store(nil)

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/coffer-fs/coffer/store/host"
@@ -130,7 +132,7 @@ func (s *subject) checkpoint(fail int) (tree.Ptr, uint8, bool) {
 		s.live[at] = true
 		return at, err
 	}
-	root, level, err := f.Write(write)
+	root, level, err := f.Write(new(sync.Mutex), write)
 	if err != nil {
 		f.Failed()
 		return tree.Ptr{}, 0, false
@@ -288,6 +290,44 @@ func TestSequentialFill(t *testing.T) {
 	if stored > bytesPut*11/10 {
 		t.Errorf("%d bytes of items take %d bytes of nodes", bytesPut, stored)
 	}
+}
+
+// A change that was prepared must find its nodes although a checkpoint writes
+// them meanwhile and the cache holds nothing.
+func TestPrepareThenWrite(t *testing.T) {
+	d := &disk{nodes: map[tree.Ptr][]byte{}}
+	s := &subject{t: t, disk: d, tree: tree.New(d.load, 1), model: map[tree.Key][]byte{}, live: map[tree.Ptr]bool{}}
+	s.tree.SetMaxNode(512)
+	for i := range 1000 {
+		s.change(tree.Key{Object: uint64(i)}, []byte("value"))
+	}
+	f := s.tree.Freeze()
+	var lock sync.Mutex
+	lock.Lock()
+	first := make(chan bool, 10000)
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		_, _, err := f.Write(&lock, func(p []byte) (tree.Ptr, error) {
+			first <- true
+			return d.write(p)
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}()
+	view := s.tree.Resident()
+	if _, ok, err := view.Get(tree.Key{}); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	<-first
+	for range 1000 {
+		runtime.Gosched()
+	}
+	s.tree.Put(view, tree.Key{}, []byte("other"))
+	lock.Unlock()
+	<-done
+	f.Done()
 }
 
 func FuzzDecode(f *testing.F) {
