@@ -1,0 +1,202 @@
+package fs
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"syscall"
+
+	"github.com/coffer-fs/coffer/store"
+)
+
+// pending is what one file adds to a flush.
+type pending struct {
+	file   *file
+	news   []mapped // sealed, in order
+	inline []byte   // instead of extents, nil if not
+	blocks []int64  // that are being flushed
+}
+
+// group brings what is buffered of some files to the volume in one Update, so
+// that no crash finds one part without the other.
+type group struct {
+	tree  *Tree
+	flush *store.Flush
+	files []*pending
+}
+
+// flush brings everything buffered to the volume. It is the only one to lock
+// several files.
+func (f *Tree) flush(ctx context.Context) error {
+	if f.stale.Load() == 0 {
+		return nil
+	}
+	f.flushMu.Lock()
+	defer f.flushMu.Unlock()
+	held := f.holdChanged()
+	defer func() {
+		for _, h := range held {
+			f.drop(ctx, h)
+		}
+	}()
+	fl := f.st.NewFlush()
+	defer fl.Close()
+	g := &group{tree: f, flush: fl}
+	for _, h := range held {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.changed() && !h.gone {
+			g.files = append(g.files, &pending{file: h})
+		}
+	}
+	for _, p := range g.files {
+		if err := g.seal(ctx, p, 0, 0); err != nil {
+			return err
+		}
+	}
+	return g.run(ctx)
+}
+
+// holdChanged holds every file that has something to flush, in the order of
+// inode numbers.
+func (f *Tree) holdChanged() []*file {
+	f.filesMu.Lock()
+	defer f.filesMu.Unlock()
+	held := slices.SortedFunc(maps.Keys(f.changed), func(a, b *file) int { return cmp.Compare(a.ino, b.ino) })
+	for _, h := range held {
+		h.refs++
+	}
+	return held
+}
+
+// seal seals the buffered blocks of one file, neighbours together. Those with
+// indices from skip on, before to, were sealed otherwise.
+func (g *group) seal(ctx context.Context, p *pending, skip, to int64) error {
+	h := p.file
+	p.blocks = slices.Sorted(maps.Keys(h.blocks))
+	if len(p.blocks) == 0 {
+		return nil
+	}
+	if h.size <= InlineMax {
+		p.inline = make([]byte, h.size)
+		copy(p.inline, h.blocks[0])
+		return nil
+	}
+	rest := slices.DeleteFunc(slices.Clone(p.blocks), func(i int64) bool { return i >= skip && i < to })
+	for len(rest) > 0 {
+		n := 1
+		for n < len(rest) && rest[n] == rest[0]+int64(n) {
+			n++
+		}
+		if err := g.sealRun(ctx, p, rest[:n]); err != nil {
+			return err
+		}
+		rest = rest[n:]
+	}
+	slices.SortFunc(p.news, func(a, b mapped) int { return cmp.Compare(a.at, b.at) })
+	return nil
+}
+
+// sealRun seals neighbouring blocks, up to the end of the file.
+func (g *group) sealRun(ctx context.Context, p *pending, run []int64) error {
+	h := p.file
+	at := run[0] * BlockSize
+	size := min(int64(len(run))*BlockSize, h.size-at)
+	buf := make([]byte, 0, len(run)*BlockSize)
+	for _, i := range run {
+		buf = append(buf, h.blocks[i]...)
+	}
+	sealed, err := g.flush.Seal(ctx, uint64(h.ino), uint64(at), buf[:size])
+	p.news = append(p.news, place(at, sealed)...)
+	return err
+}
+
+// run makes the Update and forgets what was buffered. The files are locked.
+func (g *group) run(ctx context.Context) error {
+	if len(g.files) == 0 {
+		return nil
+	}
+	err := g.tree.st.UpdateFreeing(ctx, func(tx *store.Tx) error {
+		for _, p := range g.files {
+			if err := p.apply(tx); err != nil && err != syscall.ENOENT {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, p := range g.files {
+		g.done(p)
+	}
+	return nil
+}
+
+// apply records what the file became.
+func (p *pending) apply(tx *store.Tx) error {
+	h := p.file
+	n, err := getInode(tx, h.ino)
+	if err != nil {
+		return err
+	}
+	if err := p.applyData(tx, &n); err != nil {
+		return err
+	}
+	n.size = h.size
+	if h.mtime != 0 {
+		n.mtime = h.mtime
+		n.ctime = max(n.ctime, h.mtime)
+	}
+	if h.atime != 0 {
+		n.atime = h.atime
+	}
+	return putInode(tx, h.ino, n)
+}
+
+func (p *pending) applyData(tx *store.Tx, n *inode) error {
+	h := p.file
+	if p.inline != nil {
+		if _, err := replace(tx, h.ino, 0, endOfFile, nil); err != nil {
+			return err
+		}
+		n.bytes = int64(len(p.inline))
+		n.flags |= flagInline
+		return putInline(tx, h.ino, p.inline)
+	}
+	if len(p.news) == 0 {
+		return nil
+	}
+	if n.flags&flagInline != 0 {
+		n.flags &^= flagInline
+		n.bytes = 0
+		if err := tx.Delete(inlineKey(h.ino, 0)); err != nil {
+			return err
+		}
+	}
+	for news := p.news; len(news) > 0; {
+		c := 1
+		for c < len(news) && news[c].at == news[c-1].end() {
+			c++
+		}
+		grown, err := replace(tx, h.ino, news[0].at, news[c-1].end(), news[:c])
+		if err != nil {
+			return err
+		}
+		n.bytes += grown
+		news = news[c:]
+	}
+	return nil
+}
+
+// done forgets what is in the volume now.
+func (g *group) done(p *pending) {
+	h := p.file
+	if p.inline != nil {
+		h.inline = true
+	}
+	g.tree.dropBlocks(h, p.blocks)
+	defer g.tree.note(h, h.changed())
+	h.mtime, h.atime = 0, 0
+}

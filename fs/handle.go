@@ -1,0 +1,108 @@
+package fs
+
+import (
+	"context"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+)
+
+// Handle is an open regular file, known by its inode. Its methods may be called
+// at the same time. It must be closed.
+type Handle struct {
+	tree *Tree
+	h    *file
+	once sync.Once
+}
+
+// OpenInode opens a regular file. ENOENT, EISDIR, EINVAL for other types.
+func (f *Tree) OpenInode(ctx context.Context, i Ino) (*Handle, error) {
+	h := f.hold(i)
+	if err := f.ensureLoaded(ctx, h); err != nil {
+		f.drop(ctx, h)
+		return nil, wrap(err)
+	}
+	return &Handle{tree: f, h: h}, nil
+}
+
+// Ino returns the inode number.
+func (h *Handle) Ino() Ino { return h.h.ino }
+
+// ReadAt implements reading at an offset as io.ReaderAt has it.
+func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	return h.tree.readAt(ctx, h.h, p, off)
+}
+
+// WriteAt writes at an offset, as one operation if p is at most 16 MiB.
+func (h *Handle) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
+	n, _, err := h.tree.writeAt(ctx, h.h, p, off, false)
+	return n, err
+}
+
+// Append writes at the end of the file, wherever it is, and returns the offset
+// behind what was written.
+func (h *Handle) Append(ctx context.Context, p []byte) (n int, after int64, err error) {
+	return h.tree.writeAt(ctx, h.h, p, 0, true)
+}
+
+// Truncate sets the size.
+func (h *Handle) Truncate(ctx context.Context, size int64) error {
+	return h.tree.truncate(ctx, h.h, size, nil)
+}
+
+// Allocate does what fallocate does; see AllocKeepSize.
+func (h *Handle) Allocate(ctx context.Context, mode uint32, off, size int64) error {
+	return h.tree.allocate(ctx, h.h, mode, off, size)
+}
+
+// SeekData returns where data, or a hole, begins next. ENXIO.
+func (h *Handle) SeekData(ctx context.Context, off int64, whence int) (int64, error) {
+	if whence != SeekData && whence != SeekHole {
+		return 0, errInval
+	}
+	return h.tree.seekData(ctx, h.h, off, whence == SeekHole)
+}
+
+// Attr returns the attributes.
+func (h *Handle) Attr(ctx context.Context) (Attr, error) { return h.tree.GetAttr(ctx, h.h.ino) }
+
+// Sync makes the file durable, and all that was done before.
+func (h *Handle) Sync(ctx context.Context) error { return h.tree.Sync(ctx) }
+
+// Close lets the file go. Its data becomes durable with the next Sync.
+func (h *Handle) Close() error {
+	err := os.ErrClosed
+	h.once.Do(func() {
+		h.tree.drop(context.Background(), h.h)
+		err = nil
+	})
+	return err
+}
+
+// CopyRange copies between files as copy_file_range does, and returns how many
+// bytes were copied: fewer at the end of the source.
+func (f *Tree) CopyRange(ctx context.Context, from *Handle, fromOff int64, to *Handle, toOff, size int64) (int64, error) {
+	if from.Ino() == to.Ino() && fromOff < toOff+size && toOff < fromOff+size {
+		return 0, syscall.EINVAL
+	}
+	buf := make([]byte, min(size, 1<<20))
+	var done int64
+	for done < size {
+		n, err := from.ReadAt(ctx, buf[:min(int64(len(buf)), size-done)], fromOff+done)
+		if n > 0 {
+			w, werr := to.WriteAt(ctx, buf[:n], toOff+done)
+			done += int64(w)
+			if werr != nil {
+				return done, werr
+			}
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}

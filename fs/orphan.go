@@ -1,0 +1,157 @@
+package fs
+
+import (
+	"context"
+
+	"github.com/coffer-fs/coffer/store"
+)
+
+// forget removes the name-less inode i in the Update that took its last name: at
+// once if it is small and not open, else by leaving a mark. It reports whether
+// the mark was left.
+func (f *Tree) forget(tx *store.Tx, i Ino, n inode) (orphan bool, err error) {
+	if f.isOpen(i) {
+		return true, markOrphan(tx, i, n)
+	}
+	done, err := deleteItems(tx, i, smallFile)
+	if err != nil {
+		return false, err
+	}
+	if !done {
+		return true, markOrphan(tx, i, n)
+	}
+	return false, f.countInodes(tx, -1)
+}
+
+// smallFile is how many items a file may have to be deleted with its last name.
+const smallFile = 64
+
+func markOrphan(tx *store.Tx, i Ino, n inode) error {
+	n.links = 0
+	n.ctime = now()
+	if err := putInode(tx, i, n); err != nil {
+		return err
+	}
+	return tx.Put(orphanKey(i), nil)
+}
+
+// deleteItems deletes the items of i if there are at most limit; otherwise, if
+// limit is what one Update can hold, as many, leaving the inode for the end.
+func deleteItems(tx *store.Tx, i Ino, limit int) (done bool, err error) {
+	var keys []store.Key
+	done = true
+	err = tx.Scan(inodeKey(i), store.Key{Object: uint64(i) + 1}, func(k store.Key, _ []byte) (bool, error) {
+		if len(keys) == limit {
+			done = false
+			return false, nil
+		}
+		keys = append(keys, k)
+		return true, nil
+	})
+	if err != nil || !done && limit == smallFile {
+		return false, err
+	}
+	for _, k := range keys {
+		if !done && k == inodeKey(i) {
+			continue
+		}
+		if err := tx.Delete(k); err != nil {
+			return false, err
+		}
+	}
+	return done, nil
+}
+
+// reap deletes an orphan, in as many steps as it takes. It is no operation of
+// the history: nobody can see what it removes.
+func (f *Tree) reap(ctx context.Context, i Ino) error {
+	for done := false; !done; {
+		err := f.st.UpdateFreeing(ctx, func(tx *store.Tx) (err error) {
+			if done, err = deleteItems(tx, i, maxExtentsPerUpdate); err != nil || !done {
+				return err
+			}
+			for _, k := range []store.Key{orphanKey(i), trimKey(i)} {
+				if err := tx.Delete(k); err != nil {
+					return err
+				}
+			}
+			return f.countInodes(tx, -1)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reapInMemory deletes an orphan that was let go by whoever had it open.
+func (f *Tree) reapInMemory(ctx context.Context, h *file) {
+	h.mu.Lock()
+	again := h.gone
+	h.gone = true
+	indices := make([]int64, 0, len(h.blocks))
+	for i := range h.blocks {
+		indices = append(indices, i)
+	}
+	f.dropBlocks(h, indices)
+	was := h.changed()
+	h.mtime, h.atime = 0, 0
+	f.note(h, was)
+	h.mu.Unlock()
+	f.filesMu.Lock()
+	if h.refs == 0 && f.files[h.ino] == h {
+		delete(f.files, h.ino)
+	}
+	f.filesMu.Unlock()
+	if again {
+		return
+	}
+	if err := f.reap(context.WithoutCancel(ctx), h.ino); err != nil {
+		f.options.Logger.Warn("delete orphan", "inode", h.ino, "error", err) // the next Open tries again
+	}
+}
+
+// unnamed does what is left to do for an inode that forget marked: if nobody has
+// it open any more it goes.
+func (f *Tree) unnamed(ctx context.Context, i Ino) {
+	h := f.hold(i)
+	h.mu.Lock()
+	h.orphan = true
+	h.mu.Unlock()
+	f.drop(ctx, h)
+}
+
+// reapAll finishes what a crash, or a close with open files, left undone.
+func (f *Tree) reapAll(ctx context.Context) error {
+	for _, t := range []struct {
+		from store.Key
+		do   func(context.Context, Ino) error
+	}{{trimKey(0), f.trim}, {orphanKey(0), f.reap}} {
+		var inos []Ino
+		err := f.st.View(ctx, func(tx *store.Tx) error {
+			return tx.Scan(t.from, typeEnd(superObject, t.from.Type), func(k store.Key, _ []byte) (bool, error) {
+				inos = append(inos, Ino(k.Sub))
+				return true, nil
+			})
+		})
+		if err != nil {
+			return err
+		}
+		for _, i := range inos {
+			if err := t.do(ctx, i); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// countInodes changes the number of inodes in use.
+func (f *Tree) countInodes(tx *store.Tx, by int) error {
+	s, err := getSuper(tx)
+	if err != nil {
+		return err
+	}
+	s.inodes += uint64(by)
+	return tx.Put(superKey, s.encode())
+}

@@ -1,0 +1,395 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// The calls of this file take paths, and are those of package os: the same
+// names, the same flags, *fs.PathError around the same numbers. Paths are
+// relative to the root of the filesystem, with or without a leading slash.
+
+// FS is an open filesystem. Its methods may be called at the same time.
+type FS struct{ tree *Tree }
+
+// Tree gives the filesystem at the level of inodes.
+func (f *FS) Tree() *Tree { return f.tree }
+
+// Sync makes everything that was done before durable. An error is final: the
+// filesystem has become read-only.
+func (f *FS) Sync() error { return f.tree.Sync(context.Background()) }
+
+// Close syncs and lets go of the volume, which stays open.
+func (f *FS) Close() error { return f.tree.Close() }
+
+// ReadDir returns the entries of a directory, in the order of their creation.
+func (f *FS) ReadDir(name string) ([]fs.DirEntry, error) {
+	file, err := f.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return file.ReadDir(-1)
+}
+
+// OpenFile opens a file with the flags of package os.
+func (f *FS) OpenFile(name string, flag int, perm fs.FileMode) (*File, error) {
+	file, err := f.openFile(context.Background(), name, flag, perm)
+	if err != nil {
+		return nil, pathError("open", name, err)
+	}
+	return file, nil
+}
+
+func (f *FS) openFile(ctx context.Context, name string, flag int, perm fs.FileMode) (*File, error) {
+	a, err := f.tree.resolve(ctx, name, flag&syscall.O_NOFOLLOW == 0)
+	switch {
+	case err == nil && flag&os.O_CREATE != 0 && flag&os.O_EXCL != 0:
+		return nil, syscall.EEXIST
+	case errors.Is(err, syscall.ENOENT) && flag&os.O_CREATE != 0:
+		a, err = f.create(ctx, name, perm, flag)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f.openAttr(ctx, name, a, flag)
+}
+
+func (f *FS) openAttr(ctx context.Context, name string, a Attr, flag int) (*File, error) {
+	writes := flag&(os.O_WRONLY|os.O_RDWR) != 0
+	file := &File{fs: f, name: name, ino: a.Ino, dir: a.IsDir(), flag: flag}
+	switch {
+	case a.IsDir() && (writes || flag&os.O_CREATE != 0):
+		return nil, syscall.EISDIR
+	case a.IsDir():
+		return file, nil
+	case flag&syscall.O_DIRECTORY != 0:
+		return nil, syscall.ENOTDIR
+	case a.Type() == syscall.S_IFLNK:
+		return nil, syscall.ELOOP
+	case writes && f.tree.options.ReadOnly:
+		return nil, syscall.EROFS
+	}
+	h, err := f.tree.OpenInode(ctx, a.Ino)
+	if err != nil {
+		return nil, err
+	}
+	if flag&os.O_TRUNC != 0 && writes {
+		if err := h.Truncate(ctx, 0); err != nil {
+			return nil, errors.Join(err, h.Close())
+		}
+	}
+	file.handle = h
+	return file, nil
+}
+
+// create makes a regular file, following a symbolic link that leads nowhere
+// yet, unless the flags forbid it.
+func (f *FS) create(ctx context.Context, name string, perm fs.FileMode, flag int) (Attr, error) {
+	dir, base, err := f.tree.parent(ctx, name)
+	if err != nil {
+		return Attr{}, err
+	}
+	for range maxSymlinks {
+		a, err := f.tree.Make(ctx, dir, base, NewNode{Mode: syscall.S_IFREG | unixMode(perm)})
+		if !errors.Is(err, syscall.EEXIST) || flag&os.O_EXCL != 0 {
+			return a, err
+		}
+		link, err := f.tree.Lookup(ctx, dir, base)
+		if err != nil || link.Type() != syscall.S_IFLNK {
+			return link, err // somebody made it just now
+		}
+		target, err := f.tree.ReadLink(ctx, link.Ino)
+		if err != nil {
+			return Attr{}, err
+		}
+		if dir, base, err = f.parentFrom(ctx, dir, target); err != nil {
+			return Attr{}, err
+		}
+	}
+	return Attr{}, syscall.ELOOP
+}
+
+// parentFrom is parent for the target of a link that stands in dir.
+func (f *FS) parentFrom(ctx context.Context, dir Ino, target string) (Ino, string, error) {
+	if strings.HasPrefix(target, "/") {
+		return f.tree.parent(ctx, target)
+	}
+	target = strings.TrimRight(target, "/")
+	head, base := "", target
+	if i := strings.LastIndexByte(target, '/'); i >= 0 {
+		head, base = target[:i], target[i+1:]
+	}
+	a, err := f.tree.GetAttr(ctx, dir)
+	if err != nil {
+		return 0, "", err
+	}
+	a, err = (&walk{f: f.tree, ctx: ctx}).from(a, head, true)
+	return a.Ino, base, err
+}
+
+// Open opens a file or a directory for reading.
+func (f *FS) Open(name string) (*File, error) { return f.OpenFile(name, os.O_RDONLY, 0) }
+
+// Create makes or truncates a file and opens it for reading and writing.
+func (f *FS) Create(name string) (*File, error) {
+	return f.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
+}
+
+func (f *FS) mk(op, name string, node NewNode) error {
+	ctx := context.Background()
+	dir, base, err := f.tree.parent(ctx, name)
+	if errors.Is(err, syscall.EBUSY) {
+		err = syscall.EEXIST
+	}
+	if err == nil {
+		_, err = f.tree.Make(ctx, dir, base, node)
+	}
+	return pathError(op, name, err)
+}
+
+// Mkdir makes a directory.
+func (f *FS) Mkdir(name string, perm fs.FileMode) error {
+	return f.mk("mkdir", name, NewNode{Mode: syscall.S_IFDIR | unixMode(perm)})
+}
+
+// MkdirAll makes a directory and those above it that are missing.
+func (f *FS) MkdirAll(name string, perm fs.FileMode) error {
+	a, err := f.tree.resolve(context.Background(), name, true)
+	if err == nil {
+		if !a.IsDir() {
+			return pathError("mkdir", name, syscall.ENOTDIR)
+		}
+		return nil
+	}
+	trimmed := strings.TrimRight(name, "/")
+	if i := strings.LastIndexByte(trimmed, '/'); i > 0 {
+		if err := f.MkdirAll(trimmed[:i], perm); err != nil {
+			return err
+		}
+	}
+	err = f.Mkdir(name, perm)
+	if errors.Is(err, syscall.EEXIST) {
+		if a, err := f.tree.resolve(context.Background(), name, true); err == nil && a.IsDir() {
+			return nil
+		}
+	}
+	return err
+}
+
+// Symlink makes a symbolic link.
+func (f *FS) Symlink(target, name string) error {
+	if target == "" {
+		return pathError("symlink", name, syscall.ENOENT)
+	}
+	return f.mk("symlink", name, NewNode{Mode: syscall.S_IFLNK | 0o777, Target: target})
+}
+
+// Readlink returns the target of a symbolic link.
+func (f *FS) Readlink(name string) (string, error) {
+	ctx := context.Background()
+	a, err := f.tree.resolve(ctx, name, false)
+	if err != nil {
+		return "", pathError("readlink", name, err)
+	}
+	target, err := f.tree.ReadLink(ctx, a.Ino)
+	return target, pathError("readlink", name, err)
+}
+
+// Link gives a file one more name.
+func (f *FS) Link(oldname, newname string) error {
+	ctx := context.Background()
+	a, err := f.tree.resolve(ctx, oldname, false)
+	if err != nil {
+		return pathError("link", oldname, err)
+	}
+	dir, base, err := f.tree.parent(ctx, newname)
+	if err == nil {
+		_, err = f.tree.Link(ctx, a.Ino, dir, base)
+	}
+	return pathError("link", newname, err)
+}
+
+// Remove removes a file or an empty directory.
+func (f *FS) Remove(name string) error {
+	ctx := context.Background()
+	dir, base, err := f.tree.parent(ctx, name)
+	if err == nil {
+		if err = f.tree.Unlink(ctx, dir, base); errors.Is(err, syscall.EISDIR) {
+			err = f.tree.Rmdir(ctx, dir, base)
+		}
+	}
+	return pathError("remove", name, err)
+}
+
+// RemoveAll removes a file or a directory with all that is in it. It is no error
+// if there is none.
+func (f *FS) RemoveAll(name string) error {
+	ctx := context.Background()
+	dir, base, err := f.tree.parent(ctx, name)
+	if err == nil {
+		err = f.removeAll(ctx, dir, base)
+	}
+	if errors.Is(err, syscall.ENOENT) {
+		return nil
+	}
+	return pathError("removeall", name, err)
+}
+
+func (f *FS) removeAll(ctx context.Context, dir Ino, name string) error {
+	err := f.tree.Unlink(ctx, dir, name)
+	if !errors.Is(err, syscall.EISDIR) {
+		return err
+	}
+	a, err := f.tree.Lookup(ctx, dir, name)
+	if err != nil {
+		return err
+	}
+	for {
+		es, err := f.tree.ReadDir(ctx, a.Ino, 0, readDirBatch, false)
+		if err != nil {
+			return err
+		}
+		if len(es) == 0 {
+			return f.tree.Rmdir(ctx, dir, name)
+		}
+		for _, e := range es {
+			if err := f.removeAll(ctx, a.Ino, e.Name); err != nil && !errors.Is(err, syscall.ENOENT) {
+				return err
+			}
+		}
+	}
+}
+
+// readDirBatch is how many entries of a directory are read at once.
+const readDirBatch = 512
+
+// Rename gives a file another name, taking that from whoever has it.
+func (f *FS) Rename(oldname, newname string) error {
+	ctx := context.Background()
+	dir, base, err := f.tree.parent(ctx, oldname)
+	if err != nil {
+		return pathError("rename", oldname, err)
+	}
+	newDir, newBase, err := f.tree.parent(ctx, newname)
+	if err == nil {
+		err = f.tree.Rename(ctx, dir, base, newDir, newBase, 0)
+	}
+	return pathError("rename", newname, err)
+}
+
+// Stat describes a file, following symbolic links.
+func (f *FS) Stat(name string) (fs.FileInfo, error) { return f.stat("stat", name, true) }
+
+// Lstat describes a file, or a symbolic link itself.
+func (f *FS) Lstat(name string) (fs.FileInfo, error) { return f.stat("lstat", name, false) }
+
+func (f *FS) stat(op, name string, follow bool) (fs.FileInfo, error) {
+	a, err := f.tree.resolve(context.Background(), name, follow)
+	if err != nil {
+		return nil, pathError(op, name, err)
+	}
+	return newInfo(name, a), nil
+}
+
+func (f *FS) set(op, name string, follow bool, s SetAttr) error {
+	ctx := context.Background()
+	a, err := f.tree.resolve(ctx, name, follow)
+	if err == nil {
+		_, err = f.tree.SetAttr(ctx, a.Ino, s)
+	}
+	return pathError(op, name, err)
+}
+
+// Chmod changes permissions.
+func (f *FS) Chmod(name string, mode fs.FileMode) error {
+	m := unixMode(mode)
+	return f.set("chmod", name, true, SetAttr{Mode: &m})
+}
+
+// Chown changes owner and group; -1 leaves one alone.
+func (f *FS) Chown(name string, uid, gid int) error { return f.chown("chown", name, uid, gid, true) }
+
+// Lchown is Chown that does not follow a symbolic link.
+func (f *FS) Lchown(name string, uid, gid int) error { return f.chown("lchown", name, uid, gid, false) }
+
+func (f *FS) chown(op, name string, uid, gid int, follow bool) error {
+	s := SetAttr{KillPriv: true}
+	if uid >= 0 {
+		u := uint32(uid)
+		s.UID = &u
+	}
+	if gid >= 0 {
+		g := uint32(gid)
+		s.GID = &g
+	}
+	return f.set(op, name, follow, s)
+}
+
+// Chtimes changes access and modification time; a zero time leaves one alone.
+func (f *FS) Chtimes(name string, atime, mtime time.Time) error {
+	var s SetAttr
+	if !atime.IsZero() {
+		s.Atime = &atime
+	}
+	if !mtime.IsZero() {
+		s.Mtime = &mtime
+	}
+	return f.set("chtimes", name, true, s)
+}
+
+// Truncate sets the size of a file.
+func (f *FS) Truncate(name string, size int64) error {
+	ctx := context.Background()
+	a, err := f.tree.resolve(ctx, name, true)
+	if err == nil && a.IsDir() {
+		err = syscall.EISDIR
+	}
+	if err == nil {
+		_, err = f.tree.SetAttr(ctx, a.Ino, SetAttr{Size: &size})
+	}
+	return pathError("truncate", name, err)
+}
+
+// ReadFile returns the contents of a file.
+func (f *FS) ReadFile(name string) ([]byte, error) {
+	file, err := f.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, 0, info.Size()+1)
+	for {
+		n, err := file.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if err == io.EOF {
+			return b, nil
+		}
+		if err != nil {
+			return b, err
+		}
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)]
+		}
+	}
+}
+
+// WriteFile makes or truncates a file and writes data to it.
+func (f *FS) WriteFile(name string, data []byte, perm fs.FileMode) error {
+	file, err := f.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	return errors.Join(err, file.Close())
+}

@@ -1,0 +1,89 @@
+package fs
+
+import (
+	"context"
+	"syscall"
+	"time"
+
+	"github.com/coffer-fs/coffer/store"
+)
+
+// SetAttr says which attributes to change; nil leaves one alone.
+type SetAttr struct {
+	Mode  *uint32 // permission bits only
+	UID   *uint32
+	GID   *uint32
+	Size  *int64
+	Atime *time.Time
+	Mtime *time.Time
+	Ctime *time.Time // for those who keep times themselves; now otherwise
+	// KillPriv clears set-user-ID and set-group-ID as a write by a user does.
+	KillPriv bool
+}
+
+// SetAttr changes attributes in one operation, and returns all of them.
+func (f *Tree) SetAttr(ctx context.Context, i Ino, s SetAttr) (Attr, error) {
+	h := f.hold(i)
+	defer f.drop(ctx, h)
+	var a Attr
+	change := func(n *inode) error { return s.apply(n) }
+	var err error
+	if s.Size != nil {
+		err = f.truncate(ctx, h, *s.Size, change)
+	} else {
+		err = f.update(ctx, func(tx *store.Tx) error {
+			n, err := getInode(tx, i)
+			if err != nil {
+				return err
+			}
+			if err := change(&n); err != nil {
+				return err
+			}
+			return putInode(tx, i, n)
+		})
+	}
+	if err != nil {
+		return Attr{}, err
+	}
+	if a, err = f.GetAttr(ctx, i); err != nil {
+		return Attr{}, err
+	}
+	return a, nil
+}
+
+func (s SetAttr) apply(n *inode) error {
+	if s.Mode != nil {
+		n.mode = n.mode&syscall.S_IFMT | *s.Mode&0o7777
+	}
+	if s.UID != nil {
+		n.uid = *s.UID
+	}
+	if s.GID != nil {
+		n.gid = *s.GID
+	}
+	if s.KillPriv {
+		n.killPriv()
+	}
+	if s.Atime != nil {
+		n.atime = toNanos(*s.Atime)
+	}
+	if s.Mtime != nil {
+		n.mtime = toNanos(*s.Mtime)
+	}
+	n.ctime = now()
+	if s.Ctime != nil {
+		n.ctime = toNanos(*s.Ctime)
+	}
+	return nil
+}
+
+// killPriv clears what lets others run the file as its owner or group.
+func (n *inode) killPriv() {
+	if n.isDir() {
+		return
+	}
+	n.mode &^= syscall.S_ISUID
+	if n.mode&syscall.S_IXGRP != 0 {
+		n.mode &^= syscall.S_ISGID
+	}
+}
