@@ -79,6 +79,7 @@ func (s *Store) freeze(kind checkpointKind) (*frozenState, error) {
 	if err := s.closeBatch(0); err != nil {
 		return nil, err
 	}
+	s.closing = kind == kindLast
 	f := &frozenState{
 		tree:    s.tree.Freeze(),
 		entries: s.table.freeze(),

@@ -45,6 +45,9 @@ func (s *Store) room(frames, records int, class spaceClass) (*batch, error) {
 		if err := s.usable(); err != nil {
 			return nil, err
 		}
+		if s.closing {
+			return nil, ErrClosed
+		}
 		l := &s.log
 		if l.open != nil {
 			if l.open.fits(frames, records) {

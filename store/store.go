@@ -53,6 +53,7 @@ type Store struct {
 	tick           uint64         // grows with every root
 	graves         []grave
 	failure        error // final
+	closing        bool  // the last checkpoint has begun: nothing may follow it
 	closed         bool
 
 	kicks chan struct{} // wakes the background worker
