@@ -40,8 +40,12 @@ func (c *frameCache) read(r Read) bool {
 	if e == nil {
 		return false
 	}
+	plain := e.Value.(*openFrame).plain
+	if len(plain) != int(r.Extent.Length) {
+		return false // the extent is wrong, which opening its frame will show
+	}
 	c.lru.MoveToFront(e)
-	copy(r.Dst, e.Value.(*openFrame).plain[r.Extent.Start+r.Off:])
+	copy(r.Dst, plain[r.Extent.Start+r.Off:])
 	return true
 }
 

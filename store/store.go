@@ -41,6 +41,7 @@ type Store struct {
 	table          *table
 	log            log
 	root           root // the newest one that is durable
+	closing        bool // its successor is the last: no batch may follow
 	rootVersion    host.Version
 	headerVersion  host.Version
 	headerSequence uint64
@@ -53,7 +54,6 @@ type Store struct {
 	tick           uint64         // grows with every root
 	graves         []grave
 	failure        error // final
-	closing        bool  // the last checkpoint has begun: nothing may follow it
 	closed         bool
 
 	kicks chan struct{} // wakes the background worker
@@ -276,7 +276,7 @@ func (s *Store) checkExtent(value []byte) error {
 	if err != nil {
 		return err
 	}
-	if s.table.byID[e.Segment] == nil {
+	if g := s.table.byID[e.Segment]; g == nil || g.doomed {
 		return fmt.Errorf("extent in segment %d, which is not in the volume: %w", e.Segment, ErrDamaged)
 	}
 	return nil
