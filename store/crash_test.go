@@ -1,0 +1,495 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coffer-fs/coffer/store"
+	"github.com/coffer-fs/coffer/store/host"
+	"github.com/coffer-fs/coffer/store/host/memhost"
+	"github.com/coffer-fs/coffer/store/storetest"
+)
+
+var (
+	seedFlag  = flag.Uint64("seed", 0, "seed of the random tests, 0 for a new one")
+	crashFor  = flag.Duration("crash.for", 0, "how long TestCrashFor goes on")
+	crashCuts = flag.Int("crash.cuts", defaultCrashCuts, "how many cuts TestCrash tries at least")
+)
+
+func newSeed(t testing.TB) uint64 {
+	s := *seedFlag
+	if s == 0 {
+		s = rand.Uint64()
+	}
+	t.Logf("-seed %d", s)
+	return s
+}
+
+// TestCrash runs random operations on the host that can crash, kills the machine
+// in every host call of them, and checks what is found afterwards:
+//
+//   - the volume opens, and is in a state that it once had, no older than the
+//     last acknowledged Commit
+//   - every frame verifies, and the accounting is exact
+//   - no segment is left on the host that the volume does not need
+//   - it can be written on, crash again (in the middle of recovery too), be
+//     closed and be opened again
+func TestCrash(t *testing.T) {
+	start, seed, cuts, runs := time.Now(), newSeed(t), 0, uint64(0)
+	for ; cuts < *crashCuts; runs++ {
+		cuts += crashRun(t, seed+runs)
+	}
+	t.Logf("%d cuts in %d runs, %.1f s", cuts, runs, time.Since(start).Seconds())
+}
+
+// TestCrashFor is TestCrash for as long as -crash.for says.
+func TestCrashFor(t *testing.T) {
+	seed, cuts, runs := newSeed(t), 0, uint64(0)
+	for start := time.Now(); time.Since(start) < *crashFor; runs++ {
+		cuts += crashRun(t, seed+runs)
+		if runs%20 == 0 {
+			fmt.Printf("%d cuts in %d runs, %.0f s, now -seed %d\n", cuts, runs+1, time.Since(start).Seconds(), seed+runs)
+		}
+	}
+	t.Logf("%d cuts in %d runs", cuts, runs)
+}
+
+// snapshot is the machine between two host calls, and what is known then.
+type snapshot struct {
+	disk    *memhost.Host
+	call    string // the one about to be made
+	created bool   // Create has returned
+	acked   int    // the newest state that a Commit acknowledged
+	started int    // the newest state that an Update was called for
+}
+
+// recorder is a host that keeps a snapshot from before every changing call.
+// What a cut in the middle of a call leaves is among what crashes may leave of
+// the snapshots before and behind it.
+type recorder struct {
+	*memhost.Host
+	created        atomic.Bool
+	acked, started atomic.Int64
+
+	mu    sync.Mutex
+	snaps []snapshot
+}
+
+func (r *recorder) snap(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := snapshot{call: fmt.Sprintf(format, args...), created: r.created.Load(), acked: int(r.acked.Load())}
+	s.disk = r.Clone()
+	s.started = int(r.started.Load()) // after the copy, as acked is from before
+	r.snaps = append(r.snaps, s)
+}
+
+func (r *recorder) Acquire(ctx context.Context, o host.AcquireOptions) (host.Writer, error) {
+	r.snap("acquire")
+	w, err := r.Host.Acquire(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return &recordingWriter{w, r}, nil
+}
+
+type recordingWriter struct {
+	host.Writer
+	r *recorder
+}
+
+func (w *recordingWriter) Swap(ctx context.Context, name string, old host.Version, value []byte) (host.Version, error) {
+	w.r.snap("swap %s", name)
+	return w.Writer.Swap(ctx, name, old, value)
+}
+
+func (w *recordingWriter) Create(ctx context.Context, id host.SegmentID, capacity int64) error {
+	w.r.snap("create %d", id)
+	return w.Writer.Create(ctx, id, capacity)
+}
+
+func (w *recordingWriter) Append(ctx context.Context, id host.SegmentID, off int64, p []byte) error {
+	w.r.snap("append %d bytes at %d:%d", len(p), id, off)
+	return w.Writer.Append(ctx, id, off, p)
+}
+
+func (w *recordingWriter) Sync(ctx context.Context, ids ...host.SegmentID) error {
+	w.r.snap("sync %d", ids)
+	return w.Writer.Sync(ctx, ids...)
+}
+
+func (w *recordingWriter) Delete(ctx context.Context, id host.SegmentID) error {
+	w.r.snap("delete %d", id)
+	return w.Writer.Delete(ctx, id)
+}
+
+func (w *recordingWriter) Release(ctx context.Context) error {
+	w.r.snap("release")
+	return w.Writer.Release(ctx)
+}
+
+// plan is what differs from run to run.
+type plan struct {
+	host     memhost.Options
+	capacity int64
+	options  store.Options
+	steps    int
+	keys     uint64
+	slots    int
+}
+
+func newPlan(r *rand.Rand) plan {
+	p := plan{
+		host:     memhost.Options{Spares: r.IntN(6), GrowingEnds: r.IntN(3) == 0},
+		capacity: 64 << 20,
+		steps:    60 + r.IntN(120),
+		keys:     1 << (3 + r.IntN(8)),
+		slots:    1 + r.IntN(16),
+		options: store.Options{
+			Unlocker:       storetest.Unlocker("test"),
+			NodeCacheBytes: 1, FrameCacheBytes: 1 + r.IntN(128<<10),
+			CheckpointBytes: 8<<10 + r.IntN(256<<10),
+		},
+	}
+	if r.IntN(3) == 0 {
+		p.capacity, p.slots = 32<<20, 1+r.IntN(4)
+	}
+	return p
+}
+
+// crashRun records one run and tries all its cuts. It returns their number.
+func crashRun(t *testing.T, seed uint64) int {
+	t.Helper()
+	r := rand.New(rand.NewPCG(seed, 1))
+	p := newPlan(r)
+	rec := &recorder{Host: memhost.New(p.host)}
+	h, err := p.record(rec, r)
+	if err != nil {
+		t.Fatalf("-seed %d: recording, after %q: %v", seed, rec.calls(), err)
+	}
+	rec.snap("nothing")
+	var failed atomic.Bool
+	var wg sync.WaitGroup
+	next := make(chan int, len(rec.snaps))
+	for i := range rec.snaps {
+		next <- i
+	}
+	close(next)
+	for range 2 {
+		wg.Go(func() {
+			for i := range next {
+				if failed.Load() {
+					return
+				}
+				c := cut{plan: p, history: h, snapshot: rec.snaps[i], seed: seed<<16 + uint64(i)}
+				if err := c.try(); err != nil {
+					failed.Store(true)
+					t.Errorf("-seed %d: cut %d of %d, before %s, after state %d..%d, %s: %v",
+						seed, i, len(rec.snaps), c.call, c.acked, c.started, c.fate, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if failed.Load() {
+		t.FailNow()
+	}
+	return len(rec.snaps)
+}
+
+// calls lists the last few calls.
+func (r *recorder) calls() (list []string) {
+	for _, s := range r.snaps[max(0, len(r.snaps)-20):] {
+		list = append(list, s.call)
+	}
+	return list
+}
+
+// record makes a volume and runs random operations on it.
+func (p plan) record(rec *recorder, r *rand.Rand) (*history, error) {
+	err := store.Create(bg, rec, store.CreateOptions{Capacity: p.capacity, Secret: storetest.Secret("test")})
+	if err != nil {
+		return nil, err
+	}
+	rec.created.Store(true)
+	h := newHistory()
+	for left := p.steps; left > 0; {
+		s, err := store.Open(bg, rec, p.options)
+		if err != nil {
+			return h, err
+		}
+		steps := min(left, 1+r.IntN(p.steps))
+		o := &operator{writer: writer{history: h, s: s, r: r, keys: p.keys, slots: p.slots}, rec: rec}
+		err = o.run(steps)
+		o.commits.Wait()
+		if err := errors.Join(err, o.commitErr); err != nil {
+			return h, err
+		}
+		left -= steps
+		if left == 0 && r.IntN(2) == 0 {
+			return h, nil // and leave it open
+		}
+		if err := s.Close(); err != nil {
+			return h, err
+		}
+		rec.acked.Store(int64(h.last))
+	}
+	return h, nil
+}
+
+// operator is a writer that commits, checkpoints and looks back.
+type operator struct {
+	writer
+	rec       *recorder
+	commits   sync.WaitGroup
+	mu        sync.Mutex
+	commitErr error
+}
+
+func (o *operator) run(steps int) error {
+	for range steps {
+		if err := o.step(0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *operator) step(depth int) error {
+	o.rec.started.Store(int64(o.last + 1))
+	switch p := o.r.IntN(100); {
+	case p < 8:
+		return o.commit()
+	case p < 12:
+		o.commits.Go(func() { o.note(o.commitFor(o.last)) })
+		return nil
+	case p < 15:
+		err := o.s.Checkpoint(bg)
+		if errors.Is(err, store.ErrFull) {
+			return nil
+		}
+		return err
+	case p < 18 && depth < 2:
+		return o.lookBack(depth)
+	}
+	return o.randomChange()
+}
+
+func (o *operator) note(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.commitErr = errors.Join(o.commitErr, err)
+}
+
+func (o *operator) commit() error { return o.commitFor(o.last) }
+
+// commitFor acknowledges the state that was the newest when it was called.
+func (o *operator) commitFor(state int) error {
+	if err := o.s.Commit(bg); err != nil {
+		return err
+	}
+	for {
+		old := o.rec.acked.Load()
+		if old >= int64(state) || o.rec.acked.CompareAndSwap(old, int64(state)) {
+			return nil
+		}
+	}
+}
+
+// lookBack holds a View over more operations and compares it afterwards.
+func (o *operator) lookBack(depth int) error {
+	was := o.last
+	return o.s.View(bg, func(tx *store.Tx) error {
+		for range 1 + o.r.IntN(20) {
+			if err := o.step(depth + 1); err != nil {
+				return err
+			}
+		}
+		state, err := o.compare(o.s, tx)
+		if err == nil && state != was {
+			err = fmt.Errorf("a View of state %d shows state %d", was, state)
+		}
+		return err
+	})
+}
+
+// cut is one crash and what comes after it.
+type cut struct {
+	plan
+	*history
+	snapshot
+	seed uint64
+	fate string
+}
+
+func (c *cut) try() error {
+	r := rand.New(rand.NewPCG(c.seed, 2))
+	h := c.crash(r)
+	if r.IntN(4) == 0 {
+		var err error
+		if h, err = c.crashInRecovery(h, r); err != nil {
+			return err
+		}
+	}
+	state, err := c.verify(h, c.acked, c.started, r)
+	if err != nil {
+		return err
+	}
+	_ = state
+	return nil
+}
+
+// crash lets the machine crash, or the process alone: then nothing is lost, but
+// what was not durable still is not.
+func (c *cut) crash(r *rand.Rand) *memhost.Host {
+	seed := r.Uint64()
+	switch r.IntN(8) {
+	case 0:
+		c.fate += "kill "
+		return c.disk.Kill()
+	case 1:
+		c.fate += "drop all "
+		return c.disk.Crash(memhost.CrashOptions{Seed: seed, Decide: memhost.DropAll})
+	case 2:
+		c.fate += "keep all "
+		return c.disk.Crash(memhost.CrashOptions{Seed: seed, Decide: memhost.KeepAll})
+	case 3:
+		c.fate += "shred all "
+		return c.disk.Crash(memhost.CrashOptions{Seed: seed, Decide: func(int, memhost.Pending) memhost.Fate { return memhost.Shred }})
+	}
+	c.fate += "any "
+	return c.disk.Crash(memhost.CrashOptions{Seed: seed})
+}
+
+// crashInRecovery opens the volume and lets the machine crash in the middle of
+// that.
+func (c *cut) crashInRecovery(h *memhost.Host, r *rand.Rand) (*memhost.Host, error) {
+	rec := &recorder{Host: h}
+	s, err := store.Open(bg, rec, c.options)
+	if err != nil {
+		if !c.created && errors.Is(err, store.ErrNoVolume) {
+			return h, nil
+		}
+		return nil, fmt.Errorf("open: %w", err)
+	}
+	defer s.Close()
+	rec.mu.Lock()
+	again := rec.snaps[r.IntN(len(rec.snaps))]
+	rec.mu.Unlock()
+	c.fate += "then before " + again.call + " "
+	inner := *c
+	inner.disk = again.disk
+	h = inner.crash(r)
+	c.fate = inner.fate
+	return h, nil
+}
+
+// verify opens the volume on h, looks at everything, and goes on using it.
+func (c *cut) verify(h *memhost.Host, least, most int, r *rand.Rand) (int, error) {
+	s, err := store.Open(bg, h, c.options)
+	if !c.created && errors.Is(err, store.ErrNoVolume) {
+		err = store.Create(bg, h, store.CreateOptions{Capacity: c.capacity, Secret: storetest.Secret("test")})
+		if err != nil {
+			return 0, fmt.Errorf("create again: %w", err)
+		}
+		s, err = store.Open(bg, h, c.options)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("open: %w", err)
+	}
+	state, err := c.present(s)
+	if err == nil && (state < least || state > most) {
+		err = fmt.Errorf("state %d is found, want %d..%d", state, least, most)
+	}
+	if err != nil {
+		s.Close()
+		return 0, err
+	}
+	if r.IntN(4) == 0 { // what was shown once must stay
+		c.fate += "then "
+		crashed := *c
+		crashed.disk = h
+		h = crashed.crash(r)
+		c.fate = crashed.fate
+		s.Close()
+		if s, err = store.Open(bg, h, c.options); err != nil {
+			return 0, fmt.Errorf("open again: %w", err)
+		}
+		again, err := c.present(s)
+		if err != nil || again != state {
+			s.Close()
+			return 0, fmt.Errorf("after state %d was shown, state %d is found: %w", state, again, err)
+		}
+	}
+	w := writer{history: c.fork(state), s: s, r: r, keys: c.keys, slots: c.slots}
+	if err := c.goOn(h, &w); err != nil {
+		s.Close()
+		return 0, err
+	}
+	if err := s.Close(); err != nil {
+		return 0, err
+	}
+	return state, c.closed(h, w.history, r)
+}
+
+// goOn checks and changes the open volume.
+func (c *cut) goOn(h *memhost.Host, w *writer) error {
+	if err := checked(w.s, h); err != nil {
+		return err
+	}
+	for range 3 {
+		if err := w.randomChange(); err != nil {
+			return fmt.Errorf("change: %w", err)
+		}
+	}
+	if err := w.s.Commit(bg); err != nil {
+		return err
+	}
+	if state, err := w.present(w.s); err != nil || state != w.last {
+		return fmt.Errorf("after more changes: state %d is found, want %d: %w", state, w.last, err)
+	}
+	return nil
+}
+
+// closed looks at the volume after it was closed.
+func (c *cut) closed(h *memhost.Host, now *history, r *rand.Rand) error {
+	o := c.options
+	o.ReadOnly = r.IntN(2) == 0
+	s, err := store.Open(bg, h, o)
+	if err != nil {
+		return fmt.Errorf("open after close: %w", err)
+	}
+	defer s.Close()
+	if state, err := now.present(s); err != nil || state != now.last {
+		return fmt.Errorf("after close: state %d is found, want %d: %w", state, now.last, err)
+	}
+	if o.ReadOnly {
+		_, err := s.Check(bg, nil)
+		return err
+	}
+	return checked(s, h)
+}
+
+// checked verifies and recounts everything, and looks for orphans.
+func checked(s *store.Store, h *memhost.Host) error {
+	if _, err := s.Check(bg, nil); err != nil {
+		return err
+	}
+	var err error
+	s.Settled(func(ids []host.SegmentID) {
+		for _, id := range h.SegmentIDs() {
+			if !slices.Contains(ids, id) {
+				err = fmt.Errorf("segment %d is left on the host, the volume has %d", id, ids)
+			}
+		}
+	})
+	return err
+}
