@@ -269,7 +269,8 @@ func (o *operator) step(depth int) error {
 	case p < 8:
 		return o.commit()
 	case p < 12:
-		o.commits.Go(func() { o.note(o.commitFor(o.last)) })
+		state := o.last
+		o.commits.Go(func() { o.note(o.commitFor(state)) })
 		return nil
 	case p < 15:
 		err := o.s.Checkpoint(bg)
