@@ -24,7 +24,8 @@ func (s *Store) NewFlush() *Flush { return &Flush{s: s} }
 // placed is a frame that has its place in a batch and is yet to be sealed.
 type placed struct {
 	batch *batch
-	at    int // offset in the batch
+	at    uint32 // offset in the segment
+	dst   []byte // its place in the batch, which may be closed meanwhile
 	plain []byte
 }
 
@@ -74,7 +75,7 @@ func (f *Flush) place(object, off uint64, p []byte) ([]placed, []Extent, error) 
 		e := Extent{Segment: b.seg.id, Offset: b.start + uint32(at), Length: uint32(n), Count: uint32(n)}
 		b.records = frameRecord{e.Offset, e.Length, object, off}.append(b.records)
 		b.frames.Add(1)
-		frames = append(frames, placed{b, at, p[:n]})
+		frames = append(frames, placed{b, e.Offset, b.buf[at : at : at+n+seal.TagSize], p[:n]})
 		extents = append(extents, e)
 		p, off = p[n:], off+uint64(n)
 	}
@@ -115,7 +116,7 @@ func sealAll(s *Store, frames []placed) {
 		if err != nil {
 			panic("store: open segment without a key: " + err.Error())
 		}
-		k.Seal(p.batch.buf[p.at:p.at:p.at+len(p.plain)+seal.TagSize], seal.FrameData, p.batch.start+uint32(p.at), p.plain)
+		k.Seal(p.dst, seal.FrameData, p.at, p.plain)
 	})
 }
 
