@@ -49,7 +49,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer, err := s.serve(w, r)
 	status, answer := outcome(answer, err)
 	s.o.Logger.LogAttrs(r.Context(), level(status), "kds request",
-		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", status),
+		slog.String("method", clip(r.Method)), slog.String("path", clip(r.URL.Path)), slog.Int("status", status),
 		slog.Duration("took", time.Since(begun)), slog.Any("error", err))
 
 	w.Header().Set("Content-Type", "application/json")
@@ -66,6 +66,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) (any, error) {
+	if err := s.bound(w, r); err != nil {
+		return nil, fmt.Errorf("bound the time of a request: %w", err)
+	}
 	to, ok := s.routes[r.URL.Path]
 	switch {
 	case !ok:
@@ -85,6 +88,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) (any, error) {
 	}
 	return to.serve(w, r)
 }
+
+// clip bounds what the log repeats of a request.
+func clip(s string) string { return s[:min(len(s), 40)] }
 
 // outcome is the status and the body of an answer.
 func outcome(answer any, err error) (int, any) {

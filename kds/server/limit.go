@@ -39,17 +39,25 @@ func (s slots) wait(ctx context.Context, most time.Duration) bool {
 
 func (s slots) give() { <-s }
 
+// bound gives a request's body its time. It holds for every request that has a
+// body, also for one whose body nobody reads: the connection is not given back
+// before the body has ended.
+func (s *Server) bound(w http.ResponseWriter, r *http.Request) error {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil
+	}
+	err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.o.BodyTimeout))
+	if errors.Is(err, http.ErrNotSupported) {
+		return nil // a test's own writer, which has no slow bodies
+	}
+	return err
+}
+
 // body reads a request's body, within its size and time.
 func (s *Server) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.ContentLength > kds.MaxRequestBytes {
 		return nil, refuse(http.StatusRequestEntityTooLarge, "request body is larger than %d bytes", kds.MaxRequestBytes)
 	}
-	// A writer without deadlines is a test's own: it has no slow bodies.
-	control := http.NewResponseController(w)
-	if err := control.SetReadDeadline(time.Now().Add(s.o.BodyTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return nil, refuse(http.StatusServiceUnavailable, "cannot bound the time of a request")
-	}
-	defer control.SetReadDeadline(time.Time{}) // it is for the body, not for the answer
 	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, kds.MaxRequestBytes))
 	var large *http.MaxBytesError
 	switch {
@@ -60,5 +68,6 @@ func (s *Server) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	case err != nil:
 		return nil, refuse(http.StatusBadRequest, "request body ends early")
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // it was for the body, not for the answer
 	return b, nil
 }
