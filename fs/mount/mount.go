@@ -1,0 +1,176 @@
+// Package mount shows a filesystem to the kernel through FUSE. It translates and
+// nothing else: what a call means is decided in package fs.
+//
+// A mount shows plaintext to the machine it runs on. It is for debugging and for
+// simulated enclaves; package coffer refuses it to release enclaves.
+//
+// Node ids of the kernel are inode numbers, which are never used twice, so
+// nothing needs to be remembered for the kernel's sake but open files. The
+// kernel may cache names, attributes and data for as long as it likes: nobody
+// else changes the filesystem while it is mounted.
+package mount
+
+import (
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/coffer-fs/coffer/fs"
+)
+
+// Errors of Mount.
+var (
+	// ErrMountPoint: there is no directory to mount on.
+	ErrMountPoint = errors.New("cannot mount there")
+	// ErrBusy: something is mounted there already, or is what a mount whose
+	// server died left behind.
+	ErrBusy = errors.New("mount point is busy")
+)
+
+// Options of a mount. The zero value is the default.
+type Options struct {
+	// AllowOther lets other users than the one who mounted it use it;
+	// permissions are checked in any case. Root can always allow it.
+	AllowOther bool
+	// ReadOnly mounts read-only.
+	ReadOnly bool
+	// Name is shown as the source of the mount. Default: coffer.
+	Name string
+	// Logger receives what FUSE has to say. Default: silent.
+	Logger *slog.Logger
+	// Debug logs every request, with names: for debugging only.
+	Debug bool
+}
+
+const (
+	maxWrite      = 1 << 20
+	maxBackground = 64
+	// cacheFor is how long the kernel may keep what only it changes.
+	cacheFor = 24 * time.Hour
+)
+
+// Mount is a mounted filesystem.
+type Mount struct {
+	server *fuse.Server
+	point  string
+}
+
+// New mounts t on a directory, and serves it until it is unmounted.
+func New(t *fs.Tree, point string, o Options) (*Mount, error) {
+	if err := checkPoint(point); err != nil {
+		return nil, fmt.Errorf("mount on %q: %w", point, err)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Name == "" {
+		o.Name = "coffer"
+	}
+	fuseOptions := &fuse.MountOptions{
+		Name:                     "coffer",
+		FsName:                   o.Name,
+		AllowOther:               o.AllowOther,
+		Options:                  []string{"default_permissions"},
+		MaxWrite:                 maxWrite,
+		MaxBackground:            maxBackground,
+		MaxReadAhead:             maxWrite,
+		EnableSymlinkCaching:     true,
+		ExplicitDataCacheControl: true,
+		DirectMount:              os.Getuid() == 0,
+		DirectMountFlags:         syscall.MS_NOSUID | syscall.MS_NODEV,
+		Logger:                   log.New(logWriter{o.Logger}, "", 0),
+		Debug:                    o.Debug,
+		ExtraCapabilities:        fuse.CAP_WRITEBACK_CACHE | fuse.CAP_HANDLE_KILLPRIV_V2,
+	}
+	if o.ReadOnly {
+		fuseOptions.Options = append(fuseOptions.Options, "ro")
+		fuseOptions.DirectMountFlags |= syscall.MS_RDONLY
+	}
+	server, err := fuse.NewServer(newBridge(t, o.Logger), point, fuseOptions)
+	if err != nil {
+		return nil, fmt.Errorf("mount on %q: %w", point, err)
+	}
+	go server.Serve()
+	if err := server.WaitMount(); err != nil {
+		return nil, fmt.Errorf("mount on %q: %w", point, errors.Join(err, server.Unmount()))
+	}
+	return &Mount{server, point}, nil
+}
+
+// Wait returns when the filesystem was unmounted, by whomever.
+func (m *Mount) Wait() { m.server.Wait() }
+
+// Unmount unmounts the filesystem. ErrBusy while it is in use.
+func (m *Mount) Unmount() error {
+	if err := m.server.Unmount(); err != nil {
+		return fmt.Errorf("unmount %q: %w: %w", m.point, ErrBusy, err)
+	}
+	return nil
+}
+
+// checkPoint says what is wrong with a mount point.
+func checkPoint(point string) error {
+	st, err := os.Stat(point)
+	switch {
+	case errors.Is(err, syscall.ENOTCONN):
+		return fmt.Errorf("%w: the server of an earlier mount died and left it there", ErrBusy)
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrMountPoint, err)
+	case !st.IsDir():
+		return fmt.Errorf("%w: not a directory", ErrMountPoint)
+	}
+	up, err := os.Stat(point + "/..")
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrMountPoint, err)
+	}
+	if device(st) != device(up) {
+		return fmt.Errorf("%w: something is mounted there already", ErrBusy)
+	}
+	return nil
+}
+
+func device(i os.FileInfo) uint64 { return i.Sys().(*syscall.Stat_t).Dev }
+
+// logWriter gives lines of a log.Logger to an slog.Logger.
+type logWriter struct{ l *slog.Logger }
+
+func (w logWriter) Write(p []byte) (int, error) {
+	w.l.Debug("fuse", "message", string(p))
+	return len(p), nil
+}
+
+// handles are the open files, by the number the kernel knows them by.
+type handles struct {
+	mu   sync.RWMutex
+	next uint64
+	open map[uint64]*fs.Handle
+}
+
+func (hs *handles) add(h *fs.Handle) uint64 {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	hs.next++
+	hs.open[hs.next] = h
+	return hs.next
+}
+
+func (hs *handles) get(fh uint64) *fs.Handle {
+	hs.mu.RLock()
+	defer hs.mu.RUnlock()
+	return hs.open[fh]
+}
+
+func (hs *handles) remove(fh uint64) *fs.Handle {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	h := hs.open[fh]
+	delete(hs.open, fh)
+	return h
+}

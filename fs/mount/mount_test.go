@@ -1,0 +1,71 @@
+package mount_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/coffer-fs/coffer/fs"
+	"github.com/coffer-fs/coffer/fs/mount"
+	"github.com/coffer-fs/coffer/store/storetest"
+)
+
+// mounted returns the directory on which a new filesystem is mounted, until the
+// end of the test.
+func mounted(t *testing.T) string {
+	t.Helper()
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		t.Skip("this machine has no /dev/fuse")
+	}
+	ctx := context.Background()
+	st := storetest.New(t)
+	if err := fs.Format(ctx, st, uint32(os.Getuid()), uint32(os.Getgid())); err != nil {
+		t.Fatal(err)
+	}
+	f, err := fs.Open(ctx, st, fs.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	m, err := mount.New(f.Tree(), dir, mount.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Unmount(); err != nil {
+			t.Error(err)
+		}
+		m.Wait()
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// TestCopyTree copies real files in and compares them.
+func TestCopyTree(t *testing.T) {
+	dir := mounted(t)
+	src := filepath.Join(goroot(t), "src", "crypto")
+	run(t, "cp", "-a", src, dir)
+	run(t, "diff", "-r", src, filepath.Join(dir, "crypto"))
+	run(t, "rm", "-rf", filepath.Join(dir, "crypto"))
+}
+
+func goroot(t *testing.T) string {
+	t.Helper()
+	out, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out[:len(out)-1])
+}
+
+func run(t *testing.T, name string, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	}
+}

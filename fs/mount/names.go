@@ -1,0 +1,112 @@
+package mount
+
+import (
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/coffer-fs/coffer/fs"
+)
+
+func (b *bridge) make(op string, in *fuse.InHeader, name string, n fs.NewNode, out *fuse.EntryOut) fuse.Status {
+	n.UID, n.GID = in.Uid, in.Gid
+	a, err := b.t.Make(background, fs.Ino(in.NodeId), name, n)
+	if err != nil {
+		return b.status(op, in.NodeId, err)
+	}
+	fillEntry(out, a)
+	return fuse.OK
+}
+
+func (b *bridge) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
+	mode := in.Mode
+	if mode&syscall.S_IFMT == 0 {
+		mode |= syscall.S_IFREG
+	}
+	return b.make("mknod", &in.InHeader, name, fs.NewNode{Mode: mode, Rdev: in.Rdev}, out)
+}
+
+func (b *bridge) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
+	return b.make("mkdir", &in.InHeader, name, fs.NewNode{Mode: syscall.S_IFDIR | in.Mode&0o7777}, out)
+}
+
+func (b *bridge) Symlink(_ <-chan struct{}, in *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
+	return b.make("symlink", in, name, fs.NewNode{Mode: syscall.S_IFLNK | 0o777, Target: target}, out)
+}
+
+func (b *bridge) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
+	a, err := b.t.Link(background, fs.Ino(in.Oldnodeid), fs.Ino(in.NodeId), name)
+	if err != nil {
+		return b.status("link", in.NodeId, err)
+	}
+	fillEntry(out, a)
+	return fuse.OK
+}
+
+func (b *bridge) Unlink(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
+	return b.status("unlink", in.NodeId, b.t.Unlink(background, fs.Ino(in.NodeId), name))
+}
+
+func (b *bridge) Rmdir(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
+	return b.status("rmdir", in.NodeId, b.t.Rmdir(background, fs.Ino(in.NodeId), name))
+}
+
+func (b *bridge) Rename(_ <-chan struct{}, in *fuse.RenameIn, name, newName string) fuse.Status {
+	return b.status("rename", in.NodeId,
+		b.t.Rename(background, fs.Ino(in.NodeId), name, fs.Ino(in.Newdir), newName, in.Flags))
+}
+
+func (b *bridge) OpenDir(_ <-chan struct{}, _ *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	out.OpenFlags = fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE
+	return fuse.OK
+}
+
+func (b *bridge) ReleaseDir(*fuse.ReleaseIn) {}
+
+func (b *bridge) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	return b.readDir(in, false, func(e fuse.DirEntry, _ fs.Attr) bool { return out.AddDirEntry(e) })
+}
+
+func (b *bridge) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	return b.readDir(in, true, func(e fuse.DirEntry, a fs.Attr) bool {
+		entry := out.AddDirLookupEntry(e)
+		if entry != nil && a.Ino != 0 {
+			fillEntry(entry, a)
+		}
+		return entry != nil
+	})
+}
+
+const (
+	// dotEntries come before those of the directory, which are counted from
+	// there on.
+	dotEntries = 2
+	// readDirBatch is how many entries are fetched at once.
+	readDirBatch = 128
+)
+
+// readDir gives entries to add, from the kernel's offset on, until it is full.
+func (b *bridge) readDir(in *fuse.ReadIn, attrs bool, add func(fuse.DirEntry, fs.Attr) bool) fuse.Status {
+	for off := in.Offset; off < dotEntries; off++ {
+		e := fuse.DirEntry{Name: [...]string{".", ".."}[off], Ino: in.NodeId, Mode: syscall.S_IFDIR, Off: off + 1}
+		if !add(e, fs.Attr{}) {
+			return fuse.OK
+		}
+	}
+	cookie := max(in.Offset, dotEntries) - dotEntries
+	for {
+		es, err := b.t.ReadDir(background, fs.Ino(in.NodeId), cookie, readDirBatch, attrs)
+		if err != nil {
+			return b.status("readdir", in.NodeId, err)
+		}
+		for _, e := range es {
+			if !add(fuse.DirEntry{Name: e.Name, Ino: uint64(e.Ino), Mode: e.Type, Off: e.Next + dotEntries}, e.Attr) {
+				return fuse.OK
+			}
+			cookie = e.Next
+		}
+		if len(es) < readDirBatch {
+			return fuse.OK
+		}
+	}
+}
