@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/seal"
@@ -36,7 +37,7 @@ type frozenState struct {
 	pinned  map[*segment]bool
 	log     logPosition
 	kind    checkpointKind
-	quiet   bool // no batch since the last root
+	quiet   bool // neither a batch nor a header since the last root
 	logged  int64
 	records int64
 }
@@ -92,7 +93,7 @@ func (s *Store) freeze(kind checkpointKind) (*frozenState, error) {
 			offset: s.log.offset, sequence: s.log.sequence, chain: s.log.chain,
 		},
 	}
-	f.quiet = f.log.sequence == s.root.log.sequence
+	f.quiet = f.log.sequence == s.root.log.sequence && s.headerSequence == s.root.headerSequence
 	s.log.bytes, s.log.records = 0, 0
 	if g := s.log.seg; g.live == 0 {
 		f.entries[g.slot] = entry{} // the root itself introduces it
@@ -110,7 +111,7 @@ func (s *Store) writeState(ctx context.Context, f *frozenState) ([]page, root, e
 	}
 	r := root{
 		sequence: s.root.sequence + 1, headerSequence: s.headerSequence, session: s.root.session,
-		clean: f.kind == kindLast, capacity: s.capacity, log: f.log,
+		clean: f.kind == kindLast, capacity: s.capacity, log: f.log, generation: s.ring.Load().Newest(),
 	}
 	if r.tree, r.level, err = f.tree.Write(&s.mu, func(p []byte) (tree.Ptr, error) { return s.putNode(ctx, f, p) }); err != nil {
 		return nil, r, err
@@ -194,11 +195,11 @@ func (f *frozenState) include(g *segment) {
 // writePages writes the pages of the table that changed. A page may be the
 // first thing in a new segment, which then has to be in a page.
 func (s *Store) writePages(ctx context.Context, f *frozenState) ([]page, error) {
-	old := s.table.pages
+	old := s.stayingPages()
 	pages := make([]page, 0, len(f.entries)/pageSegments+1)
 	for i := 0; i*pageSegments < len(f.entries); i++ {
 		plain := encodePage(f.entries[i*pageSegments : min((i+1)*pageSegments, len(f.entries))])
-		if i < len(old) && bytes.Equal(old[i].plain, plain) && old[i].ptr.generation == s.ring.Load().Newest() {
+		if i < len(old) && bytes.Equal(old[i].plain, plain) {
 			pages = append(pages, old[i])
 			continue
 		}
@@ -211,12 +212,26 @@ func (s *Store) writePages(ctx context.Context, f *frozenState) ([]page, error) 
 	return pages, nil
 }
 
+// stayingPages returns the written pages; those that must not stay where they
+// are have no content.
+func (s *Store) stayingPages() []page {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	pages := slices.Clone(s.table.pages)
+	for i, p := range pages {
+		g := s.table.byID[p.ptr.segment]
+		if g == nil || g.moving || g.generation != s.ring.Load().Newest() {
+			pages[i].plain = nil
+		}
+	}
+	return pages
+}
+
 // swapRoot seals r, lets put store the copy, makes everything durable and
 // replaces the root.
 func (s *Store) swapRoot(ctx context.Context, r root, put func(sealed []byte) error) error {
-	ring := *s.ring.Load()
-	g := ring.Newest()
-	sealed, err := seal.SealRoot(ring[g], s.volume, g, r.sequence, r.encode())
+	vk := (*s.ring.Load())[r.generation]
+	sealed, err := seal.SealRoot(vk, s.volume, r.generation, r.sequence, r.encode())
 	if err != nil {
 		return err
 	}
@@ -298,6 +313,7 @@ func (s *Store) sweep(ctx context.Context) {
 		s.mu.Lock()
 		if err == nil || isNotFound(err) {
 			s.table.remove(v.seg)
+			s.deleted++
 		} else {
 			s.graves = append(s.graves, v)
 		}

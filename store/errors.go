@@ -28,6 +28,9 @@ var (
 	ErrReadOnly = errors.New("volume is read-only")
 	// ErrClosed: the volume was closed.
 	ErrClosed = errors.New("volume is closed")
+	// ErrUnfinished: an earlier change of the volume's key has not come to its
+	// end. Finish it first.
+	ErrUnfinished = errors.New("a change of the volume's key is not finished")
 	// ErrTooLarge: a value, or the changes of one Update, are over the limit.
 	ErrTooLarge = errors.New("too large")
 )

@@ -1,10 +1,12 @@
 package store
 
 import (
+	"context"
 	"maps"
 	"slices"
 
 	"github.com/coffer-fs/coffer/store/host"
+	"github.com/coffer-fs/coffer/store/seal"
 )
 
 // Settled calls fn with the segments that the volume needs, while nothing makes
@@ -21,4 +23,41 @@ func (s *Store) Settled(fn func(ids []host.SegmentID)) {
 	}
 	s.mu.Unlock()
 	fn(ids)
+}
+
+// VolumeKeys returns the volume keys that the store has.
+func (s *Store) VolumeKeys() seal.Keyring { return *s.ring.Load() }
+
+// BatchHeaderSize is the length of a sealed batch header.
+const BatchHeaderSize = batchHeaderSize
+
+// EmptyAll empties every segment that is not open, and checkpoints.
+func (s *Store) EmptyAll(ctx context.Context) error {
+	s.mu.Lock()
+	var all []*segment
+	for _, g := range s.table.byID {
+		if g != s.log.seg && g != s.nodes.seg && !g.doomed {
+			all = append(all, g)
+		}
+	}
+	s.mu.Unlock()
+	s.cleanMu.Lock()
+	defer s.cleanMu.Unlock()
+	for _, g := range all {
+		if err := s.empty(ctx, g); err != nil {
+			return err
+		}
+	}
+	return s.Checkpoint(ctx)
+}
+
+// Live returns the segments of the volume and what lives in them.
+func (s *Store) Live() map[host.SegmentID]int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := map[host.SegmentID]int64{}
+	for id, g := range s.table.byID {
+		m[id] = g.live
+	}
+	return m
 }

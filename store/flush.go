@@ -15,11 +15,12 @@ import (
 // is used by one goroutine.
 type Flush struct {
 	s      *Store
+	class  spaceClass
 	pinned []*segment
 }
 
 // NewFlush begins a flush. The caller must Close it after its Update.
-func (s *Store) NewFlush() *Flush { return &Flush{s: s} }
+func (s *Store) NewFlush() *Flush { return &Flush{s: s, class: spaceFreeing} }
 
 // placed is a frame that has its place in a batch and is yet to be sealed.
 type placed struct {
@@ -65,7 +66,7 @@ func (f *Flush) place(object, off uint64, p []byte) ([]placed, []Extent, error) 
 	var extents []Extent
 	for len(p) > 0 {
 		n := min(len(p), MaxFrame)
-		b, err := s.room(n+seal.TagSize, frameRecordSize, spaceFreeing)
+		b, err := s.room(n+seal.TagSize, frameRecordSize, f.class)
 		if err != nil {
 			s.kickIfDue()
 			return frames, extents, err
@@ -98,7 +99,9 @@ func (f *Flush) Close() {
 	f.s.mu.Lock()
 	defer f.s.mu.Unlock()
 	for _, g := range f.pinned {
-		g.pins--
+		if g.pins--; g.pins == 0 && g != f.s.log.seg {
+			f.s.release()
+		}
 	}
 	f.pinned = nil
 }

@@ -213,7 +213,7 @@ func (s *Store) prepareNext(ctx context.Context, class spaceClass) error {
 			return err
 		}
 		// Making room may need a segment itself, so not with the lock held.
-		if err := s.reclaim(ctx); err != nil {
+		if err := s.reclaim(ctx, class); err != nil {
 			return err
 		}
 	}
@@ -239,8 +239,7 @@ func (s *Store) tryPrepareNext(ctx context.Context, class spaceClass) (done bool
 	return true, nil
 }
 
-// makeSegment creates a segment with a fresh salt under the newest volume key,
-// and writes its preamble. The segment is not in the table yet, but counted in
+// makeSegment creates a segment with a fresh salt, and writes its preamble. The segment is not in the table yet, but counted in
 // making until the caller puts it there. nil if the class has no room.
 func (s *Store) makeSegment(ctx context.Context, kind seal.Kind, class spaceClass) (*segment, error) {
 	if !s.takeSpace(class) {
@@ -261,7 +260,7 @@ func (s *Store) makeSegment(ctx context.Context, kind seal.Kind, class spaceClas
 const maxCreateTries = 16
 
 func (s *Store) createSegment(ctx context.Context, kind seal.Kind) (*segment, error) {
-	g := &segment{kind: kind, generation: s.ring.Load().Newest()}
+	g := &segment{kind: kind, generation: s.newGeneration(kind)}
 	rand.Read(g.salt[:])
 	for range maxCreateTries {
 		s.mu.Lock()
@@ -284,6 +283,18 @@ func (s *Store) createSegment(ctx context.Context, kind seal.Kind) (*segment, er
 		return g, s.writePreamble(ctx, g)
 	}
 	return nil, fmt.Errorf("create segment: the host holds %d unknown segments in a row: %w", maxCreateTries, ErrDamaged)
+}
+
+// newGeneration is whose volume key new segments of a kind are made under: the
+// newest one; but the log, which continues a root, follows only once there is
+// a root under it, so that whatever key opens the root opens all of the log.
+func (s *Store) newGeneration(kind seal.Kind) uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if kind == seal.KindLog && s.log.seg != nil {
+		return s.root.generation
+	}
+	return s.ring.Load().Newest()
 }
 
 func (s *Store) writePreamble(ctx context.Context, g *segment) error {

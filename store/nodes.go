@@ -62,7 +62,7 @@ func (w *nodeWriter) room(ctx context.Context, size int) error {
 			return err
 		}
 	}
-	if w.seg != nil && int64(w.offset)+int64(len(w.buf)+size) <= w.s.segmentSize-seal.SectorSize {
+	if w.seg != nil && w.seg.generation == w.s.ring.Load().Newest() && int64(w.offset)+int64(len(w.buf)+size) <= w.s.segmentSize-seal.SectorSize {
 		return nil
 	}
 	if err := w.flush(ctx); err != nil {

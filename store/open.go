@@ -96,20 +96,20 @@ func (s *Store) unlock(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer k.Destroy()
 	if i < 0 || i >= len(h.Slots) {
+		k.Destroy()
 		return fmt.Errorf("key slot %d of %d: %w", i, len(h.Slots), ErrWrongKey)
 	}
+	slot := h.Slots[i]
+	s.secret = seal.SlotSecret{Kind: slot.Kind, Generation: slot.Generation, Descriptor: slot.Descriptor, Key: k}
 	ring, err := h.Unlock(i, k)
 	if err != nil {
+		k.Destroy()
 		return sealError(err)
 	}
-	s.ring.Store(&ring)
-	s.header.Store(&rec.Value)
-	s.headerVersion, s.headerSequence = rec.Version, h.Sequence
 	s.volume = h.Volume
 	s.segmentSize = int64(1) << h.SegmentShift
-	return nil
+	return s.useHeader(rec, h, ring)
 }
 
 // ReadHeader reads a volume's header, which needs no key and proves nothing.
@@ -199,7 +199,9 @@ func (s *Store) openRoot(info seal.RootInfo) (root, error) {
 	if err != nil {
 		return root{}, sealError(err)
 	}
-	return parseRoot(p)
+	r, err := parseRoot(p)
+	r.generation = info.Generation
+	return r, err
 }
 
 func (s *Store) loadTable(ctx context.Context, r root) error {

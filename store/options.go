@@ -1,9 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/coffer-fs/coffer/key"
 	"github.com/coffer-fs/coffer/store/seal"
@@ -30,9 +32,32 @@ type Secret struct {
 }
 
 // Unlocker finds the key of one of the slots of a volume. The slots come from
-// the host: they say what to ask for, and nothing of them is trusted yet.
+// the host: they say what to ask for, and nothing of them is trusted yet. The
+// key belongs to the store afterwards, which destroys it.
 type Unlocker interface {
 	Unlock(ctx context.Context, slots []Slot) (index int, k key.Key, err error)
+}
+
+// Secrets is an Unlocker that has the keys already. Of the slots it has a key for
+// it opens the one of the newest generation.
+type Secrets []Secret
+
+// Unlock implements Unlocker. ErrWrongKey if there is no slot for any of them.
+func (s Secrets) Unlock(_ context.Context, slots []Slot) (index int, k key.Key, err error) {
+	index = -1
+	for i, slot := range slots {
+		at := slices.IndexFunc(s, func(s Secret) bool {
+			return s.Kind == slot.Kind && bytes.Equal(s.Descriptor, slot.Descriptor)
+		})
+		if at >= 0 && (index < 0 || slot.Generation > slots[index].Generation) {
+			index, k = i, s[at].Key
+		}
+	}
+	if index < 0 {
+		return 0, key.Key{}, fmt.Errorf("no key for any of the %d key slots: %w", len(slots), ErrWrongKey)
+	}
+	k, err = key.FromBytes(k.Bytes())
+	return index, k, err
 }
 
 // CreateOptions describe a new volume.
@@ -61,8 +86,8 @@ type Options struct {
 	// FrameCacheBytes bounds opened data frames in memory. Default 16 MiB.
 	FrameCacheBytes int
 	// CheckpointBytes of changed nodes, or a quarter of that in log records,
-	// cause a checkpoint. Updates wait once twice as much is changed.
-	// Default 32 MiB.
+	// cause a checkpoint. Updates wait once twice as much is changed. Small
+	// volumes do with less. Default 32 MiB.
 	CheckpointBytes int
 }
 
@@ -80,8 +105,6 @@ func (o Options) withDefaults() Options {
 	def(&o.CheckpointBytes, 32<<20)
 	return o
 }
-
-func (o Options) maxDirty() int { return 2 * o.CheckpointBytes }
 
 // segmentShift is log2 of the segment size for a capacity: a 64th of it,
 // within the limits of the format.

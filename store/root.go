@@ -20,6 +20,8 @@ type root struct {
 	log            logPosition
 	nextSegment    host.SegmentID
 	pages          []pagePtr
+
+	generation uint32 // whose key seals it; stands in its envelope
 }
 
 // logPosition is a place between two batches.

@@ -27,6 +27,8 @@ type segment struct {
 	live   int64 // bytes that the tree refers to
 	pins   int   // flushes that sealed into it and have not ended
 	doomed bool  // to be deleted; no state that can be opened needs it
+	moving bool  // being emptied: no page of the table stays in it
+	stuck  bool  // a damaged frame keeps it from being emptied
 	sk     atomic.Pointer[seal.SegmentKey]
 }
 

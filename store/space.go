@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/coffer-fs/coffer/store/seal"
@@ -12,10 +11,11 @@ import (
 type spaceClass int
 
 const (
-	spaceUser    spaceClass = iota // new data: none of the reserve
-	spaceFreeing                   // what makes room in the end, or had room reserved
-	spaceNode                      // checkpoints: all of it
-	spaceSession                   // opening: a full volume must open, so beyond it
+	spaceUser     spaceClass = iota // new data: none of the reserve
+	spaceFreeing                    // what makes room in the end, or had room reserved
+	spaceCleaning                   // copies of what lives in segments being emptied
+	spaceNode                       // checkpoints: all of it
+	spaceSession                    // opening: a full volume must open, so beyond it
 )
 
 // sessionOverdraft is how many segments opening may take beyond the limit.
@@ -42,41 +42,63 @@ func (s *Store) usedBytes() int64 {
 
 // availableBytes is what user data may still take. Callers hold mu.
 func (s *Store) availableBytes() int64 {
-	segments := int64(s.limitSegments(spaceUser))
+	segments := int64(s.usableSegments())
 	perSegment := s.segmentSize - seal.PreambleSize - finalRoom
 	return max(0, segments*perSegment-s.usedBytes())
 }
 
 // limitSegments is how many segments there may be when one of this class is
-// made. A segment each stays back for freeing and for nodes, and enough for
+// made. What a checkpoint may write stays back for nodes, and one segment for
 // cleaning to have somewhere to copy to.
 func (s *Store) limitSegments(class spaceClass) int {
-	total := int(s.capacity / s.segmentSize)
+	total := s.totalSegments()
+	nodes := 1 + total/16
 	switch class {
 	case spaceSession:
 		return total + sessionOverdraft
 	case spaceNode:
 		return total
-	case spaceFreeing:
-		return total - 1
+	case spaceCleaning:
+		return total - nodes
 	default:
-		return total - 2 - total/16
+		return total - nodes - 1
 	}
+}
+
+func (s *Store) totalSegments() int { return int(s.capacity / s.segmentSize) }
+
+// usableSegments is how many segments' worth of live data there may be. The
+// more is left over, the less has to be copied for each segment gained.
+func (s *Store) usableSegments() int {
+	total := s.totalSegments()
+	return total - total/16 - total/32 - 4
 }
 
 // takeSpace counts one more segment if the class has room for it.
 func (s *Store) takeSpace(class spaceClass) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	have := len(s.table.byID) + s.making
-	if s.log.next != nil {
-		have++
-	}
-	if have >= s.limitSegments(class) {
+	if s.countSegments() >= s.limitSegments(class) {
 		return false
 	}
 	s.making++
 	return true
+}
+
+// countSegments counts the segments there are, and those being made. Callers
+// hold mu.
+func (s *Store) countSegments() int {
+	n := len(s.table.byID) + s.making
+	if s.log.next != nil {
+		n++
+	}
+	return n
+}
+
+// maxDirty is how many bytes of nodes may be changed before updates wait for a
+// checkpoint: what is kept back for nodes must hold them.
+func (s *Store) maxDirty() int {
+	return int(min(int64(2*s.options.CheckpointBytes), s.capacity/16))
 }
 
 // Reserve sets n bytes of room aside for data that will be sealed later, so
@@ -108,40 +130,3 @@ func (s *Store) Unreserve(n int64) {
 // reservation is what n bytes may take at worst, in frames of 4 KiB with an
 // extent cut in two by each. It is linear in whole blocks.
 func reservation(n int64) int64 { return (n + 4095) / 4096 * (4096 + 3*extentOverhead) }
-
-// reclaim makes room for a segment, or says that there is none to be made.
-func (s *Store) reclaim(ctx context.Context) error {
-	s.reclaimMu.Lock()
-	defer s.reclaimMu.Unlock()
-	s.mu.Lock()
-	err := s.usable()
-	dead := s.deadSegments() > 0
-	before := len(s.table.byID)
-	s.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	if dead {
-		if err := s.Checkpoint(ctx); err != nil {
-			return err
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.table.byID) < before {
-		return nil
-	}
-	return fmt.Errorf("all %d segments are in use: %w", before, ErrFull)
-}
-
-// deadSegments counts the segments that the next checkpoint will free. Callers
-// hold mu.
-func (s *Store) deadSegments() int {
-	n := 0
-	for _, g := range s.table.byID {
-		if g.live == 0 && g.pins == 0 && g != s.log.seg && g != s.nodes.seg {
-			n++
-		}
-	}
-	return n
-}

@@ -25,14 +25,16 @@ type Store struct {
 	options     Options
 
 	ring   atomic.Pointer[seal.Keyring] // replaced, never changed
-	header atomic.Pointer[[]byte]       // as on the host
+	header atomic.Pointer[[]byte]       // for preambles
 	keyed  keyed
 	frames *frameCache
 
 	reclaimMu sync.Mutex
+	cleanMu   sync.Mutex
 	prepareMu sync.Mutex
 	ckptMu    sync.Mutex
-	nodes     nodeWriter // guarded by ckptMu; nodes.seg by mu too
+	nodes     nodeWriter      // guarded by ckptMu; nodes.seg by mu too
+	secret    seal.SlotSecret // of the newest generation's slot; guarded by ckptMu
 	syncMu    sync.Mutex
 	appendMu  sync.Mutex
 
@@ -45,6 +47,7 @@ type Store struct {
 	rootVersion    host.Version
 	headerVersion  host.Version
 	headerSequence uint64
+	lastGeneration uint32 // highest that a slot was made for
 	capacity       int64
 	nextSegment    host.SegmentID
 	live           int64          // sum over all segments
@@ -53,7 +56,9 @@ type Store struct {
 	views          map[uint64]int // active, by the tick they started at
 	tick           uint64         // grows with every root
 	graves         []grave
-	failure        error // final
+	deleted        uint64        // segments so far
+	released       chan struct{} // closed when a View or a Flush ends; nil if nobody waits
+	failure        error         // final
 	closed         bool
 
 	kicks chan struct{} // wakes the background worker
@@ -124,6 +129,9 @@ func (s *Store) endView(tick uint64) {
 	defer s.mu.Unlock()
 	if s.views[tick]--; s.views[tick] == 0 {
 		delete(s.views, tick)
+		if tick < s.oldestView() {
+			s.release()
+		}
 	}
 	if len(s.views) == 0 {
 		s.tree.Unused()
@@ -226,7 +234,7 @@ func (s *Store) tryUpdate(v **tree.View, fn func(*Tx) error, class spaceClass) e
 	if err != nil {
 		return err
 	}
-	if s.tree.DirtyBytes() > s.options.maxDirty() {
+	if s.tree.DirtyBytes() > s.maxDirty() {
 		return errWait{s.Checkpoint}
 	}
 	b, err := s.room(0, tx.size, class)

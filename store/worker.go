@@ -31,7 +31,7 @@ func (s *Store) kick(bit uint32) {
 
 // kickIfDue wakes the worker if a checkpoint is due. Callers hold mu.
 func (s *Store) kickIfDue() {
-	due := s.tree.DirtyBytes() > s.options.CheckpointBytes ||
+	due := s.tree.DirtyBytes() > s.maxDirty()/2 ||
 		s.log.records > int64(s.options.CheckpointBytes)/4 ||
 		s.log.bytes > min(maxLogBytes, s.capacity/4)
 	if due {
@@ -113,10 +113,19 @@ func (s *Store) Close() error {
 	if s.host != nil {
 		err = errors.Join(err, s.deleteNext(ctx), s.host.Release(ctx))
 	}
+	s.destroyKeys()
 	if err != nil {
 		return fmt.Errorf("close volume: %w", err)
 	}
 	return nil
+}
+
+// destroyKeys clears the keys that are not part of a cipher. Nothing of the
+// store is used afterwards.
+func (s *Store) destroyKeys() {
+	s.ckptMu.Lock()
+	defer s.ckptMu.Unlock()
+	s.secret.Key.Destroy()
 }
 
 // deleteNext deletes the log segment that was made ready and not used.
