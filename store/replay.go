@@ -22,7 +22,7 @@ type found struct {
 // replay brings the state of the root up to the end of the log:
 //
 //  1. follow the batches, each of which names its predecessor by hash
-//  2. refuse a gap: nothing that was durable may be missing
+//  2. refuse a gap: nothing that was durable may be missing (gap.go)
 //  3. of the batches that may not have been durable, drop the first whose data
 //     is incomplete, and all after it
 //  4. make their changes, as Update made them the first time
@@ -72,7 +72,7 @@ func (s *Store) followLog(ctx context.Context) ([]found, error) {
 	for at := pos.offset; ; {
 		b, err := s.readBatch(ctx, g, at)
 		if errors.Is(err, ErrDamaged) {
-			return batches, s.refuseGap(ctx, g, at, pos.sequence+1)
+			return batches, s.endOfLog(ctx, g, at, pos.sequence+1)
 		}
 		if err != nil {
 			return nil, err
@@ -149,44 +149,16 @@ func (s *Store) readBatchHeader(ctx context.Context, g *segment, at uint32) (bat
 	if err != nil {
 		return batchHeader{}, err
 	}
-	return openBatchHeader(k, at, b, uint32(s.segmentSize)-at)
+	return openBatchHeader(k, at, nil, b, uint32(s.segmentSize)-at)
 }
 
-// openBatchHeader verifies and decodes a header, using b as its space.
-func openBatchHeader(k seal.SegmentKey, at uint32, b []byte, room uint32) (batchHeader, error) {
-	p, err := k.Open(b[:0], seal.FrameBatch, at, b)
+// openBatchHeader verifies and decodes a header, with its plaintext in space.
+func openBatchHeader(k seal.SegmentKey, at uint32, space, b []byte, room uint32) (batchHeader, error) {
+	p, err := k.Open(space, seal.FrameBatch, at, b)
 	if err != nil {
 		return batchHeader{}, ErrDamaged
 	}
 	return parseBatchHeader(p, room)
-}
-
-// refuseGap looks behind the place where the log seems to end. A crash may
-// leave the batches after the last sync in any state, but if one of them says that
-// the missing batch was durable before it was written, the log was damaged.
-func (s *Store) refuseGap(ctx context.Context, g *segment, at uint32, missing uint64) error {
-	k, err := s.key(g)
-	if err != nil {
-		return err
-	}
-	const window = 1 << 20
-	buf := make([]byte, window+batchHeaderSize)
-	for off := int64(at) + seal.SectorSize; off+batchHeaderSize <= s.segmentSize; off += window {
-		n := min(int64(len(buf)), s.segmentSize-off)
-		got := s.readSome(ctx, g.id, off, buf[:n])
-		for i := 0; i+batchHeaderSize <= got && i < window; i += seal.SectorSize {
-			place := uint32(off) + uint32(i)
-			header := append([]byte(nil), buf[i:i+batchHeaderSize]...)
-			h, err := openBatchHeader(k, place, header, uint32(s.segmentSize)-place)
-			if err == nil && h.sequence > missing && h.synced >= missing {
-				return fmt.Errorf("segment %d, offset %d: batch %d was durable and is missing: %w", g.id, at, missing, ErrDamaged)
-			}
-		}
-		if got < int(n) {
-			break
-		}
-	}
-	return nil
 }
 
 // framesIntact reports whether every data frame of b verifies.
