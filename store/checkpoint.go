@@ -57,6 +57,10 @@ func (s *Store) checkpointAs(ctx context.Context, kind checkpointKind) error {
 	if err != nil {
 		return err
 	}
+	s.nodes.class = spaceNode
+	if kind == kindFirst {
+		s.nodes.class = spaceSession
+	}
 	pages, r, err := s.writeState(ctx, f)
 	if err != nil {
 		s.mu.Lock()
@@ -238,6 +242,7 @@ func (s *Store) swapRoot(ctx context.Context, r root, put func(sealed []byte) er
 	if err := put(sealed); err != nil {
 		return err
 	}
+	s.nodes.endSector()
 	if err := s.nodes.flush(ctx); err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ type nodeWriter struct {
 	offset uint32   // of buf's start
 	buf    []byte
 	dirty  []host.SegmentID // appended to and not synced
+	class  spaceClass       // of new segments
 
 	// bufMu is held too to change seg, offset and buf: what is in buf can
 	// already be read. It is the innermost lock.
@@ -68,7 +69,7 @@ func (w *nodeWriter) room(ctx context.Context, size int) error {
 	if err := w.flush(ctx); err != nil {
 		return err
 	}
-	g, err := w.s.makeSegment(ctx, seal.KindNode, spaceNode)
+	g, err := w.s.makeSegment(ctx, seal.KindNode, w.class)
 	if err != nil {
 		return err
 	}
@@ -103,6 +104,15 @@ func (w *nodeWriter) putRoot(ctx context.Context, sealed []byte) error {
 func (w *nodeWriter) pad() {
 	end := int(w.offset) + len(w.buf)
 	w.buf = append(w.buf, make([]byte, sectors(end)-end)...)
+}
+
+// endSector makes sure that nothing later shares a sector with what was put.
+func (w *nodeWriter) endSector() {
+	w.bufMu.Lock()
+	defer w.bufMu.Unlock()
+	if len(w.buf) > 0 {
+		w.pad()
+	}
 }
 
 // flush appends what was put.
