@@ -106,20 +106,30 @@ type Writer interface {
 	// space: ErrNoSpace comes from here. ErrExists if there is such a segment.
 	Create(ctx context.Context, id SegmentID, capacity int64) error
 
-	// Append writes p to segment id, which this writer created, at offset
-	// off, which must be where the last append ended; ErrOffset if it is not,
-	// or if p does not fit into the segment's capacity. It is durable only
+	// Append writes p to segment id, which this writer created (ErrInvalid if
+	// another one did), at offset off, which must be where the last append
+	// ended; ErrOffset if it is not, or if p does not fit into the segment's
+	// capacity. It is durable only
 	// after a Sync. p may be reused after return.
 	Append(ctx context.Context, id SegmentID, off int64, p []byte) error
 
-	// Sync makes everything appended to these segments durable, and their
-	// existence too.
+	// Sync makes everything appended to these segments durable, by whichever
+	// writer, and their existence too.
 	Sync(ctx context.Context, ids ...SegmentID) error
 
 	// Delete removes a segment. ErrNotFound if there is none. It may
 	// survive a crash that follows at once.
 	Delete(ctx context.Context, id SegmentID) error
 
-	// Release gives the volume back. The writer must not be used afterwards.
+	// Release gives the volume back; it is no error if that was taken over.
+	// The writer must not be used afterwards.
 	Release(ctx context.Context) error
+}
+
+// InProcess is what a Volume has whose implementation works on the machine's
+// files in the caller's own process. An enclave must not use it in earnest: the
+// machine could change what is mapped into memory while it is being parsed.
+type InProcess interface {
+	// InProcess does nothing.
+	InProcess()
 }

@@ -1,0 +1,179 @@
+// Package coffer opens encrypted, persistent filesystems for enclaves.
+//
+// Open joins what the other packages know: the measured configuration says which
+// key seals a volume, the platform proves who asks for it, the KDS gives it, the
+// host keeps the sealed bytes, and what comes back is a filesystem in the manner
+// of package os.
+//
+// It promises that a release enclave never works on a weaker footing than its
+// configuration says: without a KDS it does not start, a key it does not get is
+// not replaced by another, and hosts that would parse files of the machine inside
+// the enclave are refused.
+package coffer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/coffer-fs/coffer/config"
+	"github.com/coffer-fs/coffer/fs"
+	"github.com/coffer-fs/coffer/kds/attest"
+	"github.com/coffer-fs/coffer/store"
+	"github.com/coffer-fs/coffer/store/host"
+	"github.com/coffer-fs/coffer/store/host/memhost"
+)
+
+// Options say what to open. Config and Platform must be set.
+type Options struct {
+	// Config is the measured configuration of the enclave.
+	Config *config.Config
+	// Platform is the enclave the program runs in.
+	Platform attest.Platform
+	// Volume is where the sealed bytes are. It must be set if the
+	// configuration has a persistent filesystem, and stays open. A release
+	// enclave needs one in another process.
+	Volume host.Volume
+	// KDSURL is where the KDS is. It is the host's to say, and need not be
+	// honest.
+	KDSURL string
+	// KDSTimeout bounds one request to it. Default 10 s.
+	KDSTimeout time.Duration
+	// ReadOnly changes nothing.
+	ReadOnly bool
+	// Takeover fences whoever holds the volume now.
+	Takeover bool
+	// Owner is shown to whoever finds the volume in use. It is public.
+	Owner string
+	// Logger receives warnings and what an operator should know. Default:
+	// silent.
+	Logger *slog.Logger
+}
+
+// Volume is an open filesystem together with the volume it lives in.
+type Volume struct {
+	*fs.FS
+	store *store.Store
+	lease host.Writer // of a read-only volume; the store holds that of others
+}
+
+// Store gives the sealed volume below the filesystem.
+func (v *Volume) Store() *store.Store { return v.store }
+
+// Close syncs and closes both. After an error, what was synced before is safe.
+func (v *Volume) Close() error {
+	err := errors.Join(v.FS.Close(), v.store.Close())
+	if v.lease != nil {
+		err = errors.Join(err, v.lease.Release(context.Background()))
+	}
+	return err
+}
+
+// Open opens the filesystem that the configuration describes: the persistent one,
+// or the one in memory if that is the only one.
+func Open(ctx context.Context, o Options) (*Volume, error) {
+	o, err := o.check()
+	if err != nil {
+		return nil, err
+	}
+	if o.Config.PersistentFileSystemSize == 0 {
+		return openInMemory(ctx, o)
+	}
+	return openVolume(ctx, o, o.unlocker())
+}
+
+// openVolume opens the filesystem of a volume that exists.
+func openVolume(ctx context.Context, o Options, u store.Unlocker) (v *Volume, err error) {
+	v = &Volume{}
+	defer func() {
+		if err != nil && v.lease != nil {
+			err = errors.Join(err, v.lease.Release(context.WithoutCancel(ctx)))
+		}
+	}()
+	if o.ReadOnly {
+		// A reader needs the volume to stand still: a writer deletes what its
+		// newest state does not need.
+		if v.lease, err = o.Volume.Acquire(ctx, host.AcquireOptions{Owner: o.Owner, Takeover: o.Takeover}); err != nil {
+			return nil, fmt.Errorf("open volume: %w", err)
+		}
+	}
+	v.store, err = store.Open(ctx, o.Volume, store.Options{
+		Unlocker: u, ReadOnly: o.ReadOnly, Takeover: o.Takeover, Owner: o.Owner, Logger: o.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if v.FS, err = fs.Open(ctx, v.store, fs.Options{ReadOnly: o.ReadOnly, Logger: o.Logger}); err != nil {
+		return nil, errors.Join(err, v.store.Close())
+	}
+	return v, nil
+}
+
+// Create makes a volume with an empty filesystem, of the size that the
+// configuration says, sealed with the key that it names. The root directory
+// belongs to uid and gid.
+func Create(ctx context.Context, o Options, uid, gid uint32) error {
+	o, err := o.check()
+	if err != nil {
+		return err
+	}
+	if o.Config.PersistentFileSystemSize == 0 {
+		return ErrNotConfigured
+	}
+	s, err := o.secret(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.Key.Destroy()
+	return create(ctx, o.Volume, o.Config.PersistentFileSystemSize, s, uid, gid)
+}
+
+func create(ctx context.Context, v host.Volume, capacity int64, s store.Secret, uid, gid uint32) error {
+	if err := store.Create(ctx, v, store.CreateOptions{Capacity: capacity, Secret: s}); err != nil {
+		return err
+	}
+	st, err := store.Open(ctx, v, store.Options{Unlocker: known{s}, Owner: "coffer init"})
+	if err != nil {
+		return err
+	}
+	return errors.Join(fs.Format(ctx, st, uid, gid), st.Close())
+}
+
+// openInMemory makes a filesystem that is gone when it is closed. Its memory is
+// the enclave's own; it is sealed all the same, because the code that is used is
+// the code that is tested.
+func openInMemory(ctx context.Context, o Options) (*Volume, error) {
+	size := o.Config.InMemoryFileSystemSize
+	if size == 0 {
+		return nil, ErrNotConfigured
+	}
+	o.Volume = memhost.New(memhost.Options{LimitBytes: 2 * size, Forgetful: true})
+	s := ephemeralSecret()
+	if err := create(ctx, o.Volume, size, s, 0, 0); err != nil {
+		return nil, fmt.Errorf("filesystem in memory: %w", err)
+	}
+	return openVolume(ctx, o, known{s})
+}
+
+// check applies defaults and refuses what can't work, or must not.
+func (o Options) check() (Options, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	switch {
+	case o.Config == nil:
+		return o, fmt.Errorf("%w: no configuration", ErrOptions)
+	case o.Platform == nil:
+		return o, fmt.Errorf("%w: no platform", ErrOptions)
+	case o.Config.PersistentFileSystemSize > 0 && o.Volume == nil:
+		return o, fmt.Errorf("%w: the configuration has a persistent filesystem, but no volume is given", ErrOptions)
+	}
+	if o.Platform.Mode() == attest.Release {
+		if _, inProcess := o.Volume.(host.InProcess); inProcess {
+			return o, ErrHostInProcess
+		}
+	}
+	return o, nil
+}

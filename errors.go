@@ -1,0 +1,17 @@
+package coffer
+
+import "errors"
+
+// Errors of Open and Create, beside those of store, fs and kds.
+var (
+	// ErrOptions: something needed is not given.
+	ErrOptions = errors.New("incomplete options")
+	// ErrNotConfigured: the configuration has no filesystem of that kind.
+	ErrNotConfigured = errors.New("the configuration has no persistent filesystem")
+	// ErrOtherSpec: the volume is sealed for another key spec than the one the
+	// configuration names.
+	ErrOtherSpec = errors.New("the volume is sealed for another key spec")
+	// ErrHostInProcess: a release enclave was given a host that works inside
+	// the enclave on files of the machine.
+	ErrHostInProcess = errors.New("a release enclave must reach its volume in another process")
+)
