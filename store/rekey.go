@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -395,4 +396,12 @@ func (s *Store) rewrap(ctx context.Context, secret Secret) error {
 	}
 	before.Key.Destroy()
 	return nil
+}
+
+// OpensWith reports whether secret is that of the volume's newest key slot.
+func (s *Store) OpensWith(secret Secret) bool {
+	s.ckptMu.Lock()
+	defer s.ckptMu.Unlock()
+	have := s.secret
+	return have.Kind == secret.Kind && bytes.Equal(have.Descriptor, secret.Descriptor) && have.Key.Equal(secret.Key)
 }

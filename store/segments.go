@@ -12,7 +12,7 @@ import (
 
 // extentOverhead is what an extent counts for in its segment beyond its bytes:
 // the frame's tag and its records in the log, which cleaning writes again.
-const extentOverhead = 64
+const extentOverhead = 96
 
 // segment is one segment of the volume. All fields but sk are guarded by
 // Store.mu once the segment is in the table; id, kind, generation and salt
