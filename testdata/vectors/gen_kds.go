@@ -127,7 +127,7 @@ func protocol() map[string]string {
 		"responseKey": x(responsePublic), "responseKeyData": x(responseData[:]),
 		"answerHash": sum(answer), "answerSignature": x(ed25519.Sign(response, answer)),
 		"publicAnswerHash": sum(publicAnswer), "publicAnswerSignature": x(ed25519.Sign(response, publicAnswer)),
-		"auditLine": `{"entry":` + entry + `,"chain":"` + x(chain[:]) + `"}`,
+		"auditLine":   `{"entry":` + entry + `,"chain":"` + x(chain[:]) + `"}`,
 		"simCodeHash": x(measured[:]),
 	}
 }
