@@ -88,6 +88,9 @@ func (s *Store) roll() error {
 	}
 	s.table.add(l.next)
 	l.seg, l.offset, l.next = l.next, seal.PreambleSize, nil
+	// A root may name the segment before anything is appended to it: with the
+	// batch that introduces it, its existence becomes durable.
+	l.unsynced[l.seg.id] = true
 	s.kick(kickNext)
 	return nil
 }
