@@ -61,3 +61,6 @@ func (s *Store) Live() map[host.SegmentID]int64 {
 	}
 	return m
 }
+
+// MakeNext makes the next log segment if the worker has not yet.
+func (s *Store) MakeNext(ctx context.Context) error { return s.prepareNext(ctx, spaceUser) }
