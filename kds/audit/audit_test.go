@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/coffer-fs/coffer/kds/audit"
+	"github.com/coffer-fs/coffer/key"
 )
 
 func clock() time.Time { return time.Unix(1_760_000_000, 0) }
@@ -109,6 +111,23 @@ func TestDamage(t *testing.T) {
 	}
 	if _, err := audit.Open(broken, clock); !errors.Is(err, audit.ErrDamaged) {
 		t.Errorf("open: %v", err)
+	}
+}
+
+// The chain is not signed: who can compute it still cannot leave a number out.
+func TestSequence(t *testing.T) {
+	line := func(n int) []byte {
+		entry := fmt.Sprintf(`{"sequence":%d,"time":"2025-10-09T08:53:20Z","event":"released"}`, n)
+		chain := sha256.Sum256(key.Info("coffer/kds/v1/audit", make([]byte, 32), []byte(entry)))
+		return fmt.Appendf(nil, "{\"entry\":%s,\"chain\":\"%x\"}\n", entry, chain)
+	}
+	if _, err := audit.Verify(bytes.NewReader(line(1)), nil); err != nil {
+		t.Error(err)
+	}
+	for _, n := range []int{0, 2} {
+		if _, err := audit.Verify(bytes.NewReader(line(n)), nil); !errors.Is(err, audit.ErrDamaged) || !strings.Contains(err.Error(), fmt.Sprintf("it says it is line %d", n)) {
+			t.Errorf("a first line with number %d: %v", n, err)
+		}
 	}
 }
 
