@@ -52,6 +52,9 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// Platform is the enclave that a program runs in: see kds/attest.
+type Platform = attest.Platform
+
 // Volume is an open filesystem together with the volume it lives in.
 type Volume struct {
 	*fs.FS
@@ -85,30 +88,36 @@ func Open(ctx context.Context, o Options) (*Volume, error) {
 }
 
 // openVolume opens the filesystem of a volume that exists.
-func openVolume(ctx context.Context, o Options, u store.Unlocker) (v *Volume, err error) {
-	v = &Volume{}
-	defer func() {
-		if err != nil && v.lease != nil {
-			err = errors.Join(err, v.lease.Release(context.WithoutCancel(ctx)))
-		}
-	}()
-	if o.ReadOnly {
-		// A reader needs the volume to stand still: a writer deletes what its
-		// newest state does not need.
-		if v.lease, err = o.Volume.Acquire(ctx, host.AcquireOptions{Owner: o.Owner, Takeover: o.Takeover}); err != nil {
-			return nil, fmt.Errorf("open volume: %w", err)
-		}
+func openVolume(ctx context.Context, o Options, u store.Unlocker) (*Volume, error) {
+	if !o.ReadOnly {
+		return openStore(ctx, o, u)
 	}
-	v.store, err = store.Open(ctx, o.Volume, store.Options{
+	// A reader needs the volume to stand still: a writer deletes what its
+	// newest state does not need.
+	lease, err := o.Volume.Acquire(ctx, host.AcquireOptions{Owner: o.Owner, Takeover: o.Takeover})
+	if err != nil {
+		return nil, fmt.Errorf("open volume: %w", err)
+	}
+	v, err := openStore(ctx, o, u)
+	if err != nil {
+		return nil, errors.Join(err, lease.Release(context.WithoutCancel(ctx)))
+	}
+	v.lease = lease
+	return v, nil
+}
+
+func openStore(ctx context.Context, o Options, u store.Unlocker) (*Volume, error) {
+	st, err := store.Open(ctx, o.Volume, store.Options{
 		Unlocker: u, ReadOnly: o.ReadOnly, Takeover: o.Takeover, Owner: o.Owner, Logger: o.Logger,
 	})
 	if err != nil {
 		return nil, err
 	}
-	if v.FS, err = fs.Open(ctx, v.store, fs.Options{ReadOnly: o.ReadOnly, Logger: o.Logger}); err != nil {
-		return nil, errors.Join(err, v.store.Close())
+	f, err := fs.Open(ctx, st, fs.Options{ReadOnly: o.ReadOnly, Logger: o.Logger})
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
 	}
-	return v, nil
+	return &Volume{FS: f, store: st}, nil
 }
 
 // Create makes a volume with an empty filesystem, of the size that the
@@ -127,6 +136,16 @@ func Create(ctx context.Context, o Options, uid, gid uint32) error {
 		return err
 	}
 	defer s.Key.Destroy()
+	return CreateWith(ctx, o, s, uid, gid)
+}
+
+// CreateWith is Create with a secret that NewSecret gave before: whoever makes
+// the place for a volume first wants to know that there is a key for it.
+func CreateWith(ctx context.Context, o Options, s store.Secret, uid, gid uint32) error {
+	o, err := o.check()
+	if err != nil {
+		return err
+	}
 	return create(ctx, o.Volume, o.Config.PersistentFileSystemSize, s, uid, gid)
 }
 

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/coffer-fs/coffer/key"
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/attest"
 	"github.com/coffer-fs/coffer/kds/attest/platform"
 	"github.com/coffer-fs/coffer/kds/policy"
+	"github.com/coffer-fs/coffer/key"
 	"github.com/coffer-fs/coffer/store"
 	"github.com/coffer-fs/coffer/store/seal"
 )

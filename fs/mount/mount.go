@@ -64,8 +64,8 @@ type Mount struct {
 
 // New mounts t on a directory, and serves it until it is unmounted.
 func New(t *fs.Tree, point string, o Options) (*Mount, error) {
-	if err := checkPoint(point); err != nil {
-		return nil, fmt.Errorf("mount on %q: %w", point, err)
+	if err := Check(point); err != nil {
+		return nil, err
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -115,7 +115,15 @@ func (m *Mount) Unmount() error {
 	return nil
 }
 
-// checkPoint says what is wrong with a mount point.
+// Check says what is wrong with a mount point, if anything is: ErrMountPoint,
+// ErrBusy.
+func Check(point string) error {
+	if err := checkPoint(point); err != nil {
+		return fmt.Errorf("mount on %q: %w", point, err)
+	}
+	return nil
+}
+
 func checkPoint(point string) error {
 	st, err := os.Stat(point)
 	switch {

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/coffer-fs/coffer"
+	"github.com/coffer-fs/coffer/config"
+	"github.com/coffer-fs/coffer/kds/attest/platform"
+	"github.com/coffer-fs/coffer/store/host/local"
+)
+
+// enclaveFlags say which enclave the tool is, and where its KDS is.
+type enclaveFlags struct {
+	config, simCPU, enclave string
+	kdsURL                  string
+	kdsTimeoutSec           int
+	logLevel                string
+	takeover                bool
+}
+
+// defaultTimeoutSec bounds a request to the KDS.
+const defaultTimeoutSec = 10
+
+func (f *enclaveFlags) register(c *cobra.Command) {
+	c.Flags().StringVar(&f.config, "config", "", "measured configuration of the enclave (required)")
+	c.Flags().StringVar(&f.simCPU, "sim-cpu", "", "directory of a simulated CPU to run on; made if it is not there")
+	c.Flags().StringVar(&f.enclave, "enclave", "", "file that says who signed the simulated enclave")
+	c.Flags().StringVar(&f.kdsURL, "kds.url", "", "address of the KDS")
+	c.Flags().IntVar(&f.kdsTimeoutSec, "kds.connection.timeout.seconds", defaultTimeoutSec, "how long to wait for the KDS")
+	c.Flags().StringVar(&f.logLevel, "log", "warn", "what is logged to standard error: debug, info, warn or error")
+	c.Flags().BoolVar(&f.takeover, "takeover", false, "take the volume from whoever holds it")
+}
+
+// options reads the configuration and starts the enclave. The volume, if one is
+// named, is opened; the caller closes it.
+func (f *enclaveFlags) options(c *cobra.Command, volume string) (coffer.Options, func() error, error) {
+	o, err := f.enclaveOptions(c)
+	if err != nil {
+		return o, nil, err
+	}
+	v, err := local.Open(volume)
+	if err != nil {
+		return o, nil, volumeError(volume, err)
+	}
+	o.Volume = v
+	return o, v.Close, nil
+}
+
+func (f *enclaveFlags) enclaveOptions(c *cobra.Command) (coffer.Options, error) {
+	var o coffer.Options
+	if f.config == "" {
+		return o, usageError("every enclave has a measured configuration: --config FILE", "--config is required")
+	}
+	if c.Flags().Changed("kds.connection.timeout.seconds") && f.kdsURL == "" {
+		return o, usageError("give both, or none", "the flag --kds.connection.timeout.seconds must be used with --kds.url")
+	}
+	if f.kdsTimeoutSec < 1 {
+		return o, usageError("give at least one second", "--kds.connection.timeout.seconds %d", f.kdsTimeoutSec)
+	}
+	logger, err := f.logger()
+	if err != nil {
+		return o, err
+	}
+	o = coffer.Options{
+		KDSURL: f.kdsURL, KDSTimeout: time.Duration(f.kdsTimeoutSec) * time.Second,
+		Owner: owner(c), Logger: logger, Takeover: f.takeover,
+	}
+	if o.Config, err = loadConfig(f.config, logger); err != nil {
+		return o, err
+	}
+	o.Platform, err = openPlatform(platform.Options{CPU: f.simCPU, EnclaveFile: f.enclave, Config: o.Config.Raw()})
+	return o, err
+}
+
+func loadConfig(path string, logger *slog.Logger) (*config.Config, error) {
+	cfg, warnings, err := config.Load(path)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, &failure{exitConfig, err, "docs/operations.md shows a whole one"}
+		}
+		return nil, err
+	}
+	for _, w := range warnings {
+		logger.Warn(w, "config", path)
+	}
+	return cfg, nil
+}
+
+// openPlatform is SGX unless a simulated CPU is named: never the other way.
+func openPlatform(o platform.Options) (p coffer.Platform, err error) {
+	kind := platform.SGX
+	if o.CPU != "" {
+		kind = platform.Sim
+	} else if o.EnclaveFile != "" {
+		return nil, usageError("use it together with --sim-cpu DIR", "--enclave is for simulated enclaves only")
+	}
+	p, err = platform.Open(kind, o)
+	if err != nil {
+		return nil, &failure{exitPlatform, err, classify(err).hint}
+	}
+	return p, nil
+}
+
+func (f *enclaveFlags) logger() (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
+		return nil, usageError("it is debug, info, warn or error", "--log %q is not a level", f.logLevel)
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})), nil
+}
+
+// owner is what others see who find the volume in use.
+func owner(c *cobra.Command) string { return fmt.Sprintf("%s, process %d", c.CommandPath(), os.Getpid()) }
+
+// volumeError says which volume is meant.
+func volumeError(volume string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("volume %q: %w", volume, err)
+}
+
+// withVolume opens a volume's filesystem, calls fn, and closes it.
+func (f *enclaveFlags) withVolume(c *cobra.Command, volume string, readOnly bool, fn func(context.Context, *coffer.Volume) error) error {
+	o, closeHost, err := f.options(c, volume)
+	if err != nil {
+		return err
+	}
+	defer closeHost()
+	o.ReadOnly = readOnly
+	v, err := coffer.Open(c.Context(), o)
+	if err != nil {
+		return volumeError(volume, err)
+	}
+	err = fn(c.Context(), v)
+	return errors.Join(err, volumeError(volume, v.Close()))
+}
+
+// abs is a path that means the same in every directory.
+func abs(path string) string {
+	if a, err := filepath.Abs(path); err == nil {
+		return a
+	}
+	return path
+}
