@@ -140,9 +140,9 @@ func (v *vault) survey(t *testing.T, h *memhost.Host, readOnly bool) survey {
 }
 
 // typed fails the test for an error that a caller could not tell apart.
-func typed(t *testing.T, err error) {
+func typed(t *testing.T, err error, also ...error) {
 	t.Helper()
-	for _, e := range []error{store.ErrDamaged, store.ErrWrongKey, store.ErrVersion, store.ErrNoVolume} {
+	for _, e := range append(also, store.ErrDamaged, store.ErrWrongKey, store.ErrVersion, store.ErrNoVolume) {
 		if errors.Is(err, e) {
 			return
 		}

@@ -64,3 +64,6 @@ func (s *Store) Live() map[host.SegmentID]int64 {
 
 // MakeNext makes the next log segment if the worker has not yet.
 func (s *Store) MakeNext(ctx context.Context) error { return s.prepareNext(ctx, spaceUser) }
+
+// MaxOrphans is how many unknown segments one opening deletes.
+const MaxOrphans = maxOrphans

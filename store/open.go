@@ -297,12 +297,20 @@ func (s *Store) skipNumbers(listed []host.SegmentInfo) {
 	}
 }
 
+// maxOrphans bounds the deletes that one opening makes at the host's word.
+const maxOrphans = 1024
+
 // deleteOrphans deletes the listed segments that are not in the volume: they were
 // begun by a session that ended before a root named them.
 func (s *Store) deleteOrphans(ctx context.Context, listed []host.SegmentInfo) {
+	left := maxOrphans
 	for _, i := range listed {
 		if s.segment(i.ID) != nil {
 			continue
+		}
+		if left--; left < 0 {
+			s.logger.Warn("more segments that are not in the volume are left to the next opening", "listed", len(listed))
+			return
 		}
 		if err := s.host.Delete(ctx, i.ID); err != nil && !isNotFound(err) {
 			s.logger.Warn("delete orphan segment", "segment", i.ID, "error", err)

@@ -1,0 +1,130 @@
+package store_test
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+
+	"github.com/coffer-fs/coffer/store"
+	"github.com/coffer-fs/coffer/store/host/faulthost"
+	"github.com/coffer-fs/coffer/store/storetest"
+)
+
+// lie opens the volume on a host that lies in every n-th call, once or from then
+// on, and surveys it: everything is right, or an error.
+func lie(t *testing.T, v *vault, fault faulthost.Fault, readOnly bool) {
+	t.Helper()
+	for _, sticky := range []bool{false, true} {
+		for n, hit := 0, true; hit && n < 200; n++ {
+			h := faulthost.New(v.host.Clone())
+			h.Add(faulthost.Rule{Fault: fault, Nth: n, Sticky: sticky})
+			within(t, fmt.Sprintf("fault %d in call %d, sticky %v", fault, n, sticky), func() {
+				v.surveyLiar(t, h, readOnly)
+			})
+			hit = h.Hits() > 0
+		}
+	}
+}
+
+// surveyLiar reads all items over and over of a volume whose host lies. The same
+// item may be damaged now and right later, but never wrong.
+func (v *vault) surveyLiar(t *testing.T, h *faulthost.Host, readOnly bool) {
+	t.Helper()
+	o := store.Options{Unlocker: storetest.Unlocker("test"), ReadOnly: readOnly, NodeCacheBytes: 1, FrameCacheBytes: 1}
+	s, err := store.Open(bg, h, o)
+	if err != nil {
+		typed(t, err, store.ErrReadOnly)
+		return
+	}
+	defer s.Close()
+	for range 2 {
+		for k := range v.items {
+			if err := v.readOne(s, k, v.last); err != nil {
+				typed(t, err)
+			}
+		}
+	}
+	if _, err := s.Check(bg, nil); err != nil {
+		typed(t, err, store.ErrReadOnly)
+	}
+}
+
+// A host that changes buffers after it gave them: what was verified is not what
+// the host can still reach.
+func TestA32_ChangeBufferLater(t *testing.T) {
+	v, _ := filled(t)
+	v.close(t)
+	for _, readOnly := range []bool{true, false} {
+		lie(t, v, faulthost.ScribbleLater, readOnly)
+	}
+}
+
+func TestA33_LyingReads(t *testing.T) {
+	closed, _ := filled(t)
+	closed.close(t)
+	open, _ := filled(t)
+	open = open.crash()
+	for _, fault := range []faulthost.Fault{faulthost.ShortRead, faulthost.EmptyRead, faulthost.LongRead, faulthost.NegativeRead, faulthost.FlipRead} {
+		lie(t, closed, fault, true)
+		lie(t, closed, fault, false)
+		v := *open
+		v.history = open.history.fork(open.last)
+		lieAboutLog(t, &v, fault)
+	}
+}
+
+// lieAboutLog lies while the log is replayed: what cannot be read may look like
+// the end of it, but never lets through what was not written.
+func lieAboutLog(t *testing.T, v *vault, fault faulthost.Fault) {
+	t.Helper()
+	for n := range 20 {
+		h := faulthost.New(v.host.Clone())
+		h.Add(faulthost.Rule{Fault: fault, Nth: n})
+		s, err := store.Open(bg, h, store.Options{Unlocker: storetest.Unlocker("test"), ReadOnly: true})
+		if err != nil {
+			typed(t, err)
+			continue
+		}
+		if _, err := v.present(s); err != nil {
+			typed(t, err)
+		}
+		s.Close()
+	}
+}
+
+// Records and lists of absurd sizes cost nothing but an error.
+func TestA34_LyingSizes(t *testing.T) {
+	v, _ := filled(t)
+	v.close(t)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for _, fault := range []faulthost.Fault{
+		faulthost.HugeRecord, faulthost.CutRecord, faulthost.FlipRecord, faulthost.OldRecord, faulthost.NoVersion,
+		faulthost.NegativeSizes, faulthost.HugeSizes, faulthost.DoubleList, faulthost.StrangeIDs, faulthost.EmptyList,
+	} {
+		lie(t, v, fault, false)
+	}
+	runtime.ReadMemStats(&after)
+	if n := after.HeapAlloc - min(before.HeapAlloc, after.HeapAlloc); n > 256<<20 {
+		t.Errorf("%d MiB are still in use", n>>20)
+	}
+}
+
+// A list of a million segments that are not there.
+func TestA34_HugeList(t *testing.T) {
+	v, _ := filled(t)
+	v.close(t)
+	h := faulthost.New(v.host.Clone())
+	h.Add(faulthost.Rule{Fault: faulthost.HugeList, Sticky: true})
+	s, err := store.Open(bg, h, store.Options{Unlocker: storetest.Unlocker("test")})
+	if err != nil {
+		typed(t, err)
+		return
+	}
+	if n := h.Calls(faulthost.Delete); n > 2*store.MaxOrphans {
+		t.Errorf("%d deletes at the host's wish", n)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
