@@ -1,0 +1,60 @@
+# Everything CI runs, and everything a person runs, by one name each.
+#
+#   make demo     the main job on real input, about a minute
+#   make test     what CI runs
+#
+# Longer jobs are targets of their own; docs/testing.md says what each proves.
+
+SHELL      := /bin/bash
+GO         ?= go
+FOR        ?= 10m
+FUZZTIME   ?= 60s
+PKGS       := ./...
+
+.PHONY: build
+build: bin/coffer bin/coffer-kds
+
+GO_FILES := $(shell git ls-files '*.go' 2>/dev/null) go.mod go.sum
+
+bin/coffer bin/coffer-kds: $(GO_FILES)
+	$(GO) build -o bin/ ./cmd/...
+
+.PHONY: demo
+demo: build
+	scripts/demo.sh
+
+.PHONY: test
+test: lint
+	$(GO) test -race -timeout 20m $(PKGS)
+	GOMAXPROCS=1 $(GO) test -timeout 20m ./store/... ./fs/... .
+
+# Every complaint of these is an error.
+.PHONY: lint
+lint:
+	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt: $$out"; exit 1; }
+	$(GO) mod tidy -diff
+	$(GO) vet $(PKGS)
+	$(GO) tool staticcheck $(PKGS)
+
+# Random workloads, cut at every host call: make crash FOR=1h
+.PHONY: crash
+crash:
+	scripts/crash.sh $(FOR)
+
+.PHONY: fuzz
+fuzz:
+	scripts/fuzz.sh $(FUZZTIME)
+
+# Beside a plain directory and gocryptfs, in one run on one disk.
+.PHONY: bench
+bench: build
+	scripts/bench.sh
+
+# make conformance PJDFSTEST=dir, a built pjdfstest
+.PHONY: conformance
+conformance: build
+	scripts/conformance.sh $(PJDFSTEST)
+
+.PHONY: clean
+clean:
+	rm -rf bin bench-out
