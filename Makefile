@@ -48,7 +48,7 @@ fuzz:
 # Beside a plain directory and gocryptfs, in one run on one disk.
 .PHONY: bench
 bench: build
-	scripts/bench.sh
+	$(GO) run ./internal/bench $(BENCHFLAGS)
 
 # make conformance PJDFSTEST=dir, a built pjdfstest
 .PHONY: conformance
