@@ -160,7 +160,7 @@ func newPlan(r *rand.Rand) plan {
 		},
 	}
 	if r.IntN(3) == 0 {
-		p.capacity, p.slots = 32<<20, 1+r.IntN(4)
+		p.capacity, p.slots = store.MinCapacity, 1+r.IntN(4)
 	}
 	return p
 }
