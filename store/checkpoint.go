@@ -57,10 +57,6 @@ func (s *Store) checkpointAs(ctx context.Context, kind checkpointKind) error {
 	if err != nil {
 		return err
 	}
-	s.nodes.class = spaceNode
-	if kind == kindFirst {
-		s.nodes.class = spaceSession
-	}
 	pages, r, err := s.writeState(ctx, f)
 	if err != nil {
 		s.mu.Lock()

@@ -21,7 +21,6 @@ type nodeWriter struct {
 	offset uint32   // of buf's start
 	buf    []byte
 	dirty  []host.SegmentID // appended to and not synced
-	class  spaceClass       // of new segments
 
 	// bufMu is held too to change seg, offset and buf: what is in buf can
 	// already be read. It is the innermost lock.
@@ -69,7 +68,11 @@ func (w *nodeWriter) room(ctx context.Context, size int) error {
 	if err := w.flush(ctx); err != nil {
 		return err
 	}
-	g, err := w.s.makeSegment(ctx, seal.KindNode, w.class)
+	class := spaceNode
+	if w.seg == nil {
+		class = spaceSession // every session must be able to checkpoint
+	}
+	g, err := w.s.makeSegment(ctx, seal.KindNode, class)
 	if err != nil {
 		return err
 	}

@@ -61,8 +61,9 @@ const (
 	pageSegments = 256 // slots of a page
 	entrySize    = 8 + 1 + 4 + 32 + 8
 	pagePtrSize  = 8 + 4 + 4 + 4 + 32
-	// maxSegments bounds the table: a volume of 8 TiB.
-	maxSegments = 8 << 40 / host.MaxSegmentSize
+	// maxSegments bounds the table: a volume of 8 TiB, and what opening it when
+	// it is full may take.
+	maxSegments = 8<<40/host.MaxSegmentSize + pageSegments
 	maxPages    = maxSegments / pageSegments
 )
 
