@@ -39,7 +39,7 @@ lint:
 # Random workloads, cut at every host call: make crash FOR=1h
 .PHONY: crash
 crash:
-	scripts/crash.sh $(FOR)
+	$(GO) test ./store -run TestCrashFor -count=1 -v -timeout 0 -crash.for=$(FOR)
 
 .PHONY: fuzz
 fuzz:
