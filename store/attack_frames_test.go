@@ -247,3 +247,44 @@ func TestA08_SwapSegments(t *testing.T) {
 		t.Error("header and root exchanged: the volume opens")
 	}
 }
+
+// Records and segments of junk, in any mixture.
+func TestA44_Malformed(t *testing.T) {
+	v, _ := filled(t)
+	v.close(t)
+	r := rand.New(rand.NewPCG(newSeed(t), 6))
+	spoil := func(b []byte) []byte {
+		b = bytes.Clone(b)
+		for range 1 + r.IntN(8) {
+			if len(b) == 0 {
+				return b
+			}
+			at := r.IntN(len(b))
+			switch r.IntN(4) {
+			case 0:
+				b[at] = byte(r.Uint32())
+			case 1:
+				copy(b[at:], bytes.Repeat([]byte{0xff}, 1+r.IntN(8)))
+			case 2:
+				b = b[:at]
+			default:
+				copy(b[at:], pool[r.IntN(1000):][:r.IntN(100)])
+			}
+		}
+		return b
+	}
+	for range 2000 {
+		h := v.host.Clone()
+		for _, name := range h.RecordNames() {
+			if r.IntN(3) == 0 {
+				h.SetRecord(name, spoil(h.Record(name)))
+			}
+		}
+		for _, id := range h.SegmentIDs() {
+			if r.IntN(3) == 0 {
+				h.SetSegment(id, spoil(h.Segment(id)))
+			}
+		}
+		v.survey(t, h, r.IntN(4) > 0)
+	}
+}

@@ -41,9 +41,9 @@ func (v *vault) close(t *testing.T) {
 	}
 }
 
-// crash leaves the volume open and returns the machine after a power cut.
+// crash returns the machine after a power cut; the volume stays open in this one.
 func (v *vault) crash() *vault {
-	return &vault{history: v.history, host: v.host.Crash(memhost.CrashOptions{Decide: memhost.DropAll, KeepGround: true})}
+	return &vault{history: v.history, host: v.host.Clone().Crash(memhost.CrashOptions{Decide: memhost.DropAll, KeepGround: true})}
 }
 
 // fork is a copy of the volume that goes its own way.
@@ -208,4 +208,16 @@ func (v *vault) both(t *testing.T, h *memhost.Host) survey {
 func sealedBytes(v *vault, e store.Extent) []byte {
 	end := int(e.Offset) + int(e.Length) + 16
 	return bytes.Clone(v.host.Segment(e.Segment)[e.Offset:end])
+}
+
+const unlocker = storetest.Unlocker("test")
+
+// newVaultForFuzz returns a small closed volume.
+func newVaultForFuzz(f *testing.F) *vault {
+	v := &vault{history: newHistory(), host: memhost.New(memhost.Options{})}
+	storetest.Create(f, v.host, store.MinCapacity)
+	if err := storetest.Open(f, v.host).Close(); err != nil {
+		f.Fatal(err)
+	}
+	return v
 }
