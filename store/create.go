@@ -40,6 +40,7 @@ func Create(ctx context.Context, v host.Volume, o CreateOptions) (err error) {
 	if err := createRoot(ctx, w, volume, ring, segmentShift(o.Capacity), header, o.Capacity); err != nil {
 		return fmt.Errorf("create volume: %w", err)
 	}
+	prepareSegments(ctx, w, int64(1)<<segmentShift(o.Capacity))
 	// The header comes last: only with it is there a volume.
 	if _, err := w.Swap(ctx, recordHeader, "", header); err != nil {
 		return fmt.Errorf("create volume: %w", err)
@@ -87,4 +88,16 @@ func createRoot(ctx context.Context, w host.Writer, volume [16]byte, ring seal.K
 	}
 	_, err = w.Swap(ctx, recordRoot, old.Version, sealed)
 	return err
+}
+
+// preparedSegments is how many segments of a new volume are written beforehand:
+// the log's, and the one that follows it.
+const preparedSegments = 2
+
+// prepareSegments asks the host for segments that are quick to sync. It is no
+// failure if there are none.
+func prepareSegments(ctx context.Context, w host.Writer, size int64) {
+	if p, ok := w.(host.Preparer); ok {
+		_ = p.Prepare(ctx, size, preparedSegments)
+	}
 }

@@ -133,3 +133,11 @@ type InProcess interface {
 	// InProcess does nothing.
 	InProcess()
 }
+
+// Preparer is what a Writer has whose segments are quicker to append to when
+// their room was written before. Volumes that are synced often ask for it.
+type Preparer interface {
+	// Prepare makes sure, as well as it can, that the next count segments of
+	// that capacity are of that kind.
+	Prepare(ctx context.Context, capacity int64, count int) error
+}

@@ -61,25 +61,47 @@ func (t *tree) recycle(id host.SegmentID, capacity int64) (*os.File, error) {
 		return nil, err
 	}
 	defer dir.Close()
-	for _, name := range names {
-		if spareCapacity(name) != capacity {
+	name, f := pickSpare(dir, names, capacity)
+	if f == nil {
+		if len(names) == maxSpares {
+			removeAt(dir, names[0], 0)
+		}
+		return nil, nil
+	}
+	if err := renameNew(dir, name, t.segments, segmentName(id)); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// pickSpare opens a spare of that capacity: one that was written all over, if
+// there is one, because there a sync has nothing to write but data.
+func pickSpare(dir *os.File, names []string, capacity int64) (name string, f *os.File) {
+	for _, n := range names {
+		if spareCapacity(n) != capacity {
 			continue
 		}
-		f, err := openSpare(dir, name, capacity)
+		s, err := openSpare(dir, n, capacity)
 		if err != nil {
-			removeAt(dir, name, 0)
+			removeAt(dir, n, 0)
 			continue
 		}
-		if err := renameNew(dir, name, t.segments, segmentName(id)); err != nil {
+		if f != nil {
 			f.Close()
-			return nil, err
 		}
-		return f, nil
+		if name, f = n, s; written(f, capacity) {
+			break
+		}
 	}
-	if len(names) == maxSpares {
-		removeAt(dir, names[0], 0)
-	}
-	return nil, nil
+	return name, f
+}
+
+// written reports whether no part of a file is still to be written for the first
+// time.
+func written(f *os.File, size int64) bool {
+	hole, err := unix.Seek(int(f.Fd()), 0, unix.SEEK_HOLE)
+	return err == nil && hole >= size
 }
 
 // openSpare opens a spare and makes sure that it is one: of the size it says,

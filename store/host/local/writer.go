@@ -20,6 +20,8 @@ type writer struct {
 	epoch uint64
 	lock  *os.File // the lock file, locked
 
+	prepareMu sync.Mutex // one Prepare; before mu
+
 	mu       sync.RWMutex // shared by calls, exclusive for Release
 	released bool
 
