@@ -55,66 +55,119 @@ func (f *Tree) allocate(ctx context.Context, h *file, mode uint32, off, size int
 }
 
 func (f *Tree) extend(ctx context.Context, h *file, to int64, keep bool) error {
-	if err := f.ensureLoaded(ctx, h); err != nil {
-		return wrap(err)
-	}
-	h.mu.RLock()
-	size := h.size
-	h.mu.RUnlock()
-	if keep || to <= size {
+	if keep {
 		return nil
 	}
-	return f.truncate(ctx, h, to, nil)
+	return f.truncate(ctx, h, sizing{size: to, grow: true})
 }
 
-// punch makes [from, to) a hole, in as many steps as it takes: those who read
-// meanwhile may find a part of it.
+// punch makes [from, to) read as zeros: whole blocks become a hole, in as many
+// steps as it takes, so that those who read meanwhile may find a part of it. What
+// it takes of a block beside is written, so that a block is never in pieces.
 func (f *Tree) punch(ctx context.Context, h *file, from, to int64) error {
-	if err := f.flush(ctx); err != nil {
+	cost := writeCost(2 * BlockSize)
+	if err := f.admit(ctx, cost); err != nil {
 		return wrap(err)
 	}
-	h.mu.Lock()
+	defer f.admitted(cost)
+	if err := f.lockFlushed(ctx, h); err != nil {
+		return wrap(err)
+	}
 	defer h.mu.Unlock()
-	if err := f.load(ctx, h); err != nil {
-		return wrap(err)
+	to = min(to, h.size)
+	if from >= to {
+		return nil
 	}
-	if err := f.takeInline(ctx, h); err != nil {
-		return wrap(err)
+	h.edits++
+	first, last := (from+BlockSize-1)/BlockSize*BlockSize, to/BlockSize*BlockSize
+	if to == h.size {
+		last = to
 	}
-	for i, b := range h.blocks { // an inline file, or what was written meanwhile
-		lo, hi := max(from, i*BlockSize), min(to, (i+1)*BlockSize)
-		if lo < hi {
-			clear(b[lo-i*BlockSize : hi-i*BlockSize])
+	err := f.takeInline(ctx, h)
+	for _, edge := range [][2]int64{{from, min(first, to)}, {max(last, from), to}} {
+		if err == nil {
+			err = f.zero(ctx, h, edge[0], edge[1])
 		}
 	}
-	if err := f.flushOne(ctx, h); err != nil {
-		return wrap(err)
+	if err == nil {
+		err = f.dropRange(ctx, h, first, last)
 	}
-	for more := true; more; {
-		err := f.st.UpdateFreeing(ctx, func(tx *store.Tx) error {
-			n, err := getInode(tx, h.ino)
-			if err != nil {
-				return err
-			}
-			end, rest, err := extentsEnd(tx, h.ino, from)
-			if err != nil {
-				return err
-			}
-			more = rest && end < to
-			grown, err := replace(tx, h.ino, from, min(end, to), nil)
-			if err != nil {
-				return err
-			}
-			n.bytes += grown
-			n.mtime = now()
-			n.ctime = n.mtime
-			return putInode(tx, h.ino, n)
+	return wrap(err)
+}
+
+// zero zeros [from, to), which lies within one block, if there is anything in
+// it. Callers hold h.mu.
+func (f *Tree) zero(ctx context.Context, h *file, from, to int64) error {
+	if from >= to {
+		return nil
+	}
+	if h.blocks[from/BlockSize] == nil {
+		if data, err := f.hasData(ctx, h, from, to); err != nil || !data {
+			return err
+		}
+	}
+	b, err := f.block(ctx, h, from/BlockSize, true)
+	if err == nil {
+		clear(b[from%BlockSize : from%BlockSize+to-from])
+	}
+	return err
+}
+
+// hasData reports whether the volume holds any data in [from, to) of a file that
+// is not inline.
+func (f *Tree) hasData(ctx context.Context, h *file, from, to int64) (data bool, err error) {
+	err = f.st.View(ctx, func(tx *store.Tx) error {
+		return extents(tx, h.ino, from, to, func(mapped) bool {
+			data = true
+			return false
+		})
+	})
+	return data, err
+}
+
+// dropRange makes [from, to) a hole, and brings what else is buffered of the file
+// to the volume with the first step. Callers hold h.mu.
+func (f *Tree) dropRange(ctx context.Context, h *file, from, to int64) error {
+	for i, b := range h.blocks { // one that was inline
+		if i*BlockSize >= from && i*BlockSize < to {
+			clear(b)
+		}
+	}
+	h.mtime = now()
+	f.note(h)
+	if err := f.flushOne(ctx, h); err != nil {
+		return err
+	}
+	for more := from < to; more; {
+		err := f.st.UpdateFreeing(ctx, func(tx *store.Tx) (err error) {
+			more, err = dropExtents(tx, h.ino, from, to)
+			return err
 		})
 		if err != nil {
-			return wrap(err)
+			return err
 		}
+		f.settled.Add(1)
 	}
 	return nil
+}
+
+// dropExtents takes as much of [from, to) from a file as one Update can, from the
+// start on, and reports whether there is more.
+func dropExtents(tx *store.Tx, i Ino, from, to int64) (more bool, err error) {
+	n, err := getInode(tx, i)
+	if err != nil {
+		return false, err
+	}
+	end, rest, err := extentsEnd(tx, i, from)
+	if err != nil {
+		return false, err
+	}
+	grown, err := replace(tx, i, from, min(end, to), nil)
+	if err != nil {
+		return false, err
+	}
+	n.bytes += grown
+	return rest && end < to, putInode(tx, i, n)
 }
 
 // seekData returns the first offset at or behind off where data begins, or a

@@ -50,15 +50,21 @@ func (a Attr) IsDir() bool { return a.Type() == syscall.S_IFDIR }
 // FileMode is the mode in the form of package io/fs.
 func (a Attr) FileMode() fs.FileMode {
 	m := fs.FileMode(a.Mode & 0o777)
-	for bit, fm := range map[uint32]fs.FileMode{syscall.S_ISUID: fs.ModeSetuid, syscall.S_ISGID: fs.ModeSetgid, syscall.S_ISVTX: fs.ModeSticky} {
-		if a.Mode&bit != 0 {
-			m |= fm
+	for _, b := range modeBits {
+		if a.Mode&b.unix != 0 {
+			m |= b.mode
 		}
 	}
-	return m | typeModes[a.Type()]
+	return m | knownTypes[a.Type()]
 }
 
-var typeModes = map[uint32]fs.FileMode{
+var modeBits = [...]struct {
+	unix uint32
+	mode fs.FileMode
+}{{syscall.S_ISUID, fs.ModeSetuid}, {syscall.S_ISGID, fs.ModeSetgid}, {syscall.S_ISVTX, fs.ModeSticky}}
+
+var knownTypes = map[uint32]fs.FileMode{
+	syscall.S_IFREG:  0,
 	syscall.S_IFDIR:  fs.ModeDir,
 	syscall.S_IFLNK:  fs.ModeSymlink,
 	syscall.S_IFIFO:  fs.ModeNamedPipe,
@@ -70,9 +76,9 @@ var typeModes = map[uint32]fs.FileMode{
 // unixMode is the permission part of m as struct stat has it.
 func unixMode(m fs.FileMode) uint32 {
 	u := uint32(m.Perm())
-	for bit, fm := range map[uint32]fs.FileMode{syscall.S_ISUID: fs.ModeSetuid, syscall.S_ISGID: fs.ModeSetgid, syscall.S_ISVTX: fs.ModeSticky} {
-		if m&fm != 0 {
-			u |= bit
+	for _, b := range modeBits {
+		if m&b.mode != 0 {
+			u |= b.unix
 		}
 	}
 	return u

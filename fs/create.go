@@ -22,6 +22,9 @@ func (f *Tree) Make(ctx context.Context, dir Ino, name string, node NewNode) (At
 	if err := checkNewName(name); err != nil {
 		return Attr{}, err
 	}
+	if _, ok := knownTypes[node.Mode&syscall.S_IFMT]; !ok {
+		return Attr{}, errInval
+	}
 	if len(node.Target) > MaxTarget {
 		return Attr{}, syscall.ENAMETOOLONG
 	}
@@ -40,6 +43,9 @@ func (f *Tree) make(tx *store.Tx, dir Ino, name string, node NewNode) (Attr, err
 	}
 	if d.links == 0 {
 		return Attr{}, syscall.ENOENT // removed, and somebody is still in it
+	}
+	if _, there, err := f.find(tx, dir, name); err != nil || there {
+		return Attr{}, firstErr(err, syscall.EEXIST)
 	}
 	i, err := f.newIno(tx)
 	if err != nil {

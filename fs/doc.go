@@ -16,9 +16,12 @@
 //
 // Locks, outermost first:
 //
-//	flushMu      one flush of buffered data
-//	  file.mu    one file's size, times and buffered blocks; several are taken
-//	             in the order of inode numbers, and only by the flush
-//	    (store)
-//	      filesMu  which files are in memory; a leaf, taken inside of Updates too
+//	File.mu          offset of one open file
+//	  Handle.mu      held for reading by every call on a handle
+//	    flushMu      one flush of buffered data
+//	      file.mu    one file's size, times and buffered blocks; several are
+//	                 taken in the order of inode numbers, and only by the flush
+//	        (store)
+//	          filesMu  which files are in memory, and what flushing them costs;
+//	                   a leaf, taken inside of Updates too
 package fs

@@ -46,6 +46,18 @@ func parseEntries(b []byte) ([]entry, error) {
 	return es, nil
 }
 
+// parseIndex decodes the entry of dir that stands at an index.
+func parseIndex(dir Ino, k store.Key, v []byte) (entry, error) {
+	es, err := parseEntries(v)
+	if err != nil {
+		return entry{}, err
+	}
+	if len(es) != 1 || es[0].index != k.Sub {
+		return entry{}, damaged("directory %d: %d entries at index %d", dir, len(es), k.Sub)
+	}
+	return es[0], nil
+}
+
 func encodeEntries(es []entry) []byte {
 	var b []byte
 	for _, e := range es {

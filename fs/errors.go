@@ -46,6 +46,8 @@ func storeErrno(err error) syscall.Errno {
 		return syscall.EINTR
 	case errors.Is(err, fs.ErrNotExist):
 		return syscall.ENOENT
+	case errors.Is(err, fs.ErrClosed):
+		return syscall.EBADF
 	default:
 		return syscall.EIO
 	}

@@ -12,18 +12,23 @@ import (
 // file is a regular file in memory: while it is open, and while something of it
 // is newer than the volume.
 type file struct {
-	ino  Ino
-	refs int // guarded by Tree.filesMu
+	ino Ino
+
+	// Guarded by Tree.filesMu.
+	refs   int
+	orphan bool // it has no name, and goes when the last one drops it
 
 	mu     sync.RWMutex
 	loaded bool
-	gone   bool // it has no name and no data any more
-	orphan bool // it has no name, and its data goes when the last one drops it
+	gone   bool // its data was deleted
 	size   int64
 	inline bool             // its contents are in inline items, block 0 not buffered
+	excess bool             // extents may lie behind its size: see trim
 	mtime  int64            // ns since 1970; 0 unless newer than the volume's
 	atime  int64            // the same
 	blocks map[int64][]byte // buffered, by index, each BlockSize long
+	cost   int              // of flushing it, as note has it
+	edits  uint64           // grows when the contents change
 }
 
 // changed reports whether anything must be flushed. Callers hold mu.
@@ -35,7 +40,7 @@ func (f *Tree) hold(i Ino) *file {
 	defer f.filesMu.Unlock()
 	h := f.files[i]
 	if h == nil {
-		h = &file{ino: i, blocks: map[int64][]byte{}}
+		h = &file{ino: i}
 		f.files[i] = h
 	}
 	h.refs++
@@ -45,28 +50,31 @@ func (f *Tree) hold(i Ino) *file {
 // drop gives back what hold gave. The last one lets the file go, unless
 // something of it is buffered; a file without a name is then deleted.
 func (f *Tree) drop(ctx context.Context, h *file) {
-	h.mu.RLock()
-	changed, orphan := h.changed(), h.orphan && !h.gone
-	h.mu.RUnlock()
-	f.filesMu.Lock()
-	h.refs--
-	last := h.refs == 0
-	if last && !changed {
-		delete(f.files, h.ino)
-	}
-	f.filesMu.Unlock()
-	if last && orphan {
+	if f.release(h) {
 		f.reapInMemory(ctx, h)
 	}
 }
 
-// isOpen reports whether somebody holds the file. It may be called in an
-// Update.
+// release is drop but for deleting: it reports whether that is to be done.
+func (f *Tree) release(h *file) (reap bool) {
+	f.filesMu.Lock()
+	defer f.filesMu.Unlock()
+	h.refs--
+	if h.refs > 0 || h.orphan {
+		return h.refs == 0
+	}
+	if !f.changed[h] { // nobody who could change that has it
+		delete(f.files, h.ino)
+	}
+	return false
+}
+
+// isOpen reports whether somebody holds the file, or may come to hold it without
+// reading its inode first. It may be called in an Update.
 func (f *Tree) isOpen(i Ino) bool {
 	f.filesMu.Lock()
 	defer f.filesMu.Unlock()
-	h := f.files[i]
-	return h != nil && h.refs > 0
+	return f.files[i] != nil
 }
 
 // load reads size and kind of the file once. Callers hold mu for writing.
@@ -79,18 +87,24 @@ func (f *Tree) load(ctx context.Context, h *file) error {
 	}
 	return f.st.View(ctx, func(tx *store.Tx) error {
 		n, err := getInode(tx, h.ino)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if !n.isReg() {
+		case n.isDir():
+			return syscall.EISDIR
+		case !n.isReg():
 			return syscall.EINVAL
 		}
-		h.size, h.inline, h.loaded = n.size, n.flags&flagInline != 0, true
-		return nil
+		_, h.excess, err = tx.Get(trimKey(h.ino))
+		if err == nil {
+			h.size, h.inline, h.loaded = n.size, n.flags&flagInline != 0, true
+		}
+		return err
 	})
 }
 
-// overlay brings attributes up to what is buffered.
+// overlay brings attributes up to what is buffered. What was buffered when the
+// caller read them may be in the volume by now: see attrs.
 func (f *Tree) overlay(a *Attr) {
 	f.filesMu.Lock()
 	h := f.files[a.Ino]
@@ -104,6 +118,9 @@ func (f *Tree) overlay(a *Attr) {
 		return
 	}
 	a.Size = h.size
+	if n := int64(len(h.blocks)) * BlockSize; n > 0 { // as much as it may come to
+		a.Bytes = max(a.Bytes, min(a.Bytes+n, (h.size+BlockSize-1)/BlockSize*BlockSize))
+	}
 	if h.mtime != 0 {
 		a.Mtime = fromNanos(h.mtime)
 		if a.Ctime.Before(a.Mtime) {
@@ -115,21 +132,45 @@ func (f *Tree) overlay(a *Attr) {
 	}
 }
 
+// attrs calls read, which reads attributes from the volume and overlays them,
+// until nothing went to the volume in between.
+func (f *Tree) attrs(read func() error) error {
+	for {
+		before := f.settled.Load()
+		if err := read(); err != nil {
+			return wrap(err)
+		}
+		if f.settled.Load() == before {
+			return nil
+		}
+	}
+}
+
 // atimeDay is after what time a file that is read gets a new access time, even
 // if it was not changed since.
 const atimeDay = 24 * time.Hour
 
-// accessed updates the access time as relatime does.
-func (f *Tree) accessed(h *file, n inode) {
+// accessed updates the access time as relatime does. Callers hold no locks.
+func (f *Tree) accessed(ctx context.Context, h *file, n inode) {
 	t := now()
 	if f.options.ReadOnly || n.atime > n.mtime && n.atime > n.ctime && t-n.atime < int64(atimeDay) {
 		return
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.gone || h.atime != 0 && t-h.atime < int64(atimeDay) && h.atime > h.mtime {
+	if h.accessedSince(t) || f.admit(ctx, fileCost) != nil {
 		return
 	}
-	defer f.note(h, h.changed())
-	h.atime = t
+	defer f.admitted(fileCost)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.gone {
+		h.atime = t
+		f.note(h)
+	}
+}
+
+// accessedSince reports whether the buffered access time is good enough at t.
+func (h *file) accessedSince(t int64) bool {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.gone || h.atime != 0 && t-h.atime < int64(atimeDay) && h.atime > h.mtime
 }

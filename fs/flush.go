@@ -26,31 +26,71 @@ type group struct {
 	files []*pending
 }
 
-// flush brings everything buffered to the volume. It is the only one to lock
-// several files.
+// flush brings everything buffered to the volume.
 func (f *Tree) flush(ctx context.Context) error {
 	if f.stale.Load() == 0 {
 		return nil
 	}
+	return f.flushAll(ctx, nil)
+}
+
+// lockFlushed flushes, and returns with h loaded, h.mu held, and nothing of h
+// buffered. So what the caller then brings to the volume comes after all that
+// was buffered before.
+func (f *Tree) lockFlushed(ctx context.Context, h *file) error {
+	if err := f.flush(ctx); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	if h.changed() { // written meanwhile: after other writes, maybe
+		h.mu.Unlock()
+		if err := f.flushAll(ctx, h); err != nil {
+			return err
+		}
+	}
+	err := f.load(ctx, h)
+	if err == nil {
+		err = f.finishTrim(ctx, h)
+	}
+	if err != nil {
+		h.mu.Unlock()
+	}
+	return err
+}
+
+// flushAll brings everything buffered to the volume. It is the only one to lock
+// several files. It leaves keep locked, if there is one, unless it fails.
+func (f *Tree) flushAll(ctx context.Context, keep *file) error {
 	f.flushMu.Lock()
 	defer f.flushMu.Unlock()
-	held := f.holdChanged()
-	defer func() {
-		for _, h := range held {
-			f.drop(ctx, h)
+	held := f.holdChanged(keep)
+	for _, h := range held {
+		h.mu.Lock()
+	}
+	err := f.flushFiles(ctx, held)
+	for _, h := range held {
+		if h != keep || err != nil {
+			h.mu.Unlock()
 		}
-	}()
+	}
+	for _, h := range held {
+		f.drop(ctx, h)
+	}
+	return err
+}
+
+// flushFiles brings what is buffered of some files to the volume. They are
+// locked.
+func (f *Tree) flushFiles(ctx context.Context, files []*file) error {
 	fl := f.st.NewFlush()
 	defer fl.Close()
 	g := &group{tree: f, flush: fl}
-	for _, h := range held {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if h.changed() && !h.gone {
-			g.files = append(g.files, &pending{file: h})
+	for _, h := range files {
+		if h.gone || !h.changed() {
+			continue
 		}
-	}
-	for _, p := range g.files {
+		p := &pending{file: h}
+		g.files = append(g.files, p)
 		if err := g.seal(ctx, p, 0, 0); err != nil {
 			return err
 		}
@@ -58,12 +98,16 @@ func (f *Tree) flush(ctx context.Context) error {
 	return g.run(ctx)
 }
 
-// holdChanged holds every file that has something to flush, in the order of
-// inode numbers.
-func (f *Tree) holdChanged() []*file {
+// holdChanged holds every file that has something to flush, and keep, in the
+// order of inode numbers.
+func (f *Tree) holdChanged(keep *file) []*file {
 	f.filesMu.Lock()
 	defer f.filesMu.Unlock()
-	held := slices.SortedFunc(maps.Keys(f.changed), func(a, b *file) int { return cmp.Compare(a.ino, b.ino) })
+	held := slices.Collect(maps.Keys(f.changed))
+	if keep != nil && !f.changed[keep] {
+		held = append(held, keep)
+	}
+	slices.SortFunc(held, func(a, b *file) int { return cmp.Compare(a.ino, b.ino) })
 	for _, h := range held {
 		h.refs++
 	}
@@ -108,7 +152,7 @@ func (g *group) sealRun(ctx context.Context, p *pending, run []int64) error {
 		buf = append(buf, h.blocks[i]...)
 	}
 	sealed, err := g.flush.Seal(ctx, uint64(h.ino), uint64(at), buf[:size])
-	p.news = append(p.news, place(at, sealed)...)
+	p.news = append(p.news, mapSealed(at, sealed)...)
 	return err
 }
 
@@ -128,6 +172,7 @@ func (g *group) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	g.tree.settled.Add(1)
 	for _, p := range g.files {
 		g.done(p)
 	}
@@ -196,7 +241,6 @@ func (g *group) done(p *pending) {
 	if p.inline != nil {
 		h.inline = true
 	}
-	g.tree.dropBlocks(h, p.blocks)
-	defer g.tree.note(h, h.changed())
 	h.mtime, h.atime = 0, 0
+	g.tree.dropBlocks(h, p.blocks)
 }

@@ -55,12 +55,16 @@ type Tree struct {
 	hashKey [16]byte
 
 	flushMu sync.Mutex
-	dirty   atomic.Int64 // buffered blocks
-	stale   atomic.Int64 // len(changed)
+	dirty   atomic.Int64  // buffered blocks
+	stale   atomic.Int64  // len(changed)
+	settled atomic.Uint64 // how often something in memory went to the volume
 
-	filesMu sync.Mutex
-	files   map[Ino]*file  // in memory
-	changed map[*file]bool // those that have something to flush
+	filesMu    sync.Mutex
+	files      map[Ino]*file  // in memory
+	changed    map[*file]bool // those that have something to flush
+	cost       int            // of flushing them, and of what is being buffered
+	admissions int            // changes that are being buffered
+	cheaper    *sync.Cond     // cost or admissions fell
 
 	stop context.CancelFunc
 	done chan struct{}
@@ -95,6 +99,7 @@ func Format(ctx context.Context, st *store.Store, uid, gid uint32) error {
 // Until Close, which does not close it, the volume must not be changed otherwise.
 func Open(ctx context.Context, st *store.Store, o Options) (*FS, error) {
 	f := &Tree{st: st, options: o.withDefaults(), files: map[Ino]*file{}, changed: map[*file]bool{}, done: make(chan struct{})}
+	f.cheaper = sync.NewCond(&f.filesMu)
 	err := st.View(ctx, func(tx *store.Tx) error {
 		s, err := getSuper(tx)
 		f.hashKey = s.hashKey

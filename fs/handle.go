@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"sync"
-	"syscall"
 )
 
 // Handle is an open regular file, known by its inode. Its methods may be called
@@ -13,7 +12,9 @@ import (
 type Handle struct {
 	tree *Tree
 	h    *file
-	once sync.Once
+
+	mu     sync.RWMutex // outermost: held for reading by every call, so that Close waits
+	closed bool
 }
 
 // OpenInode opens a regular file. ENOENT, EISDIR, EINVAL for other types.
@@ -29,13 +30,33 @@ func (f *Tree) OpenInode(ctx context.Context, i Ino) (*Handle, error) {
 // Ino returns the inode number.
 func (h *Handle) Ino() Ino { return h.h.ino }
 
+// enter keeps the handle open until leave. os.ErrClosed.
+func (h *Handle) enter() error {
+	h.mu.RLock()
+	if h.closed {
+		h.mu.RUnlock()
+		return os.ErrClosed
+	}
+	return nil
+}
+
+func (h *Handle) leave() { h.mu.RUnlock() }
+
 // ReadAt implements reading at an offset as io.ReaderAt has it.
 func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if err := h.enter(); err != nil {
+		return 0, err
+	}
+	defer h.leave()
 	return h.tree.readAt(ctx, h.h, p, off)
 }
 
 // WriteAt writes at an offset, as one operation if p is at most 16 MiB.
 func (h *Handle) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if err := h.enter(); err != nil {
+		return 0, err
+	}
+	defer h.leave()
 	n, _, err := h.tree.writeAt(ctx, h.h, p, off, false)
 	return n, err
 }
@@ -43,16 +64,28 @@ func (h *Handle) WriteAt(ctx context.Context, p []byte, off int64) (int, error) 
 // Append writes at the end of the file, wherever it is, and returns the offset
 // behind what was written.
 func (h *Handle) Append(ctx context.Context, p []byte) (n int, after int64, err error) {
+	if err := h.enter(); err != nil {
+		return 0, 0, err
+	}
+	defer h.leave()
 	return h.tree.writeAt(ctx, h.h, p, 0, true)
 }
 
 // Truncate sets the size.
 func (h *Handle) Truncate(ctx context.Context, size int64) error {
-	return h.tree.truncate(ctx, h.h, size, nil)
+	if err := h.enter(); err != nil {
+		return err
+	}
+	defer h.leave()
+	return h.tree.truncate(ctx, h.h, sizing{size: size})
 }
 
 // Allocate does what fallocate does; see AllocKeepSize.
 func (h *Handle) Allocate(ctx context.Context, mode uint32, off, size int64) error {
+	if err := h.enter(); err != nil {
+		return err
+	}
+	defer h.leave()
 	return h.tree.allocate(ctx, h.h, mode, off, size)
 }
 
@@ -61,30 +94,52 @@ func (h *Handle) SeekData(ctx context.Context, off int64, whence int) (int64, er
 	if whence != SeekData && whence != SeekHole {
 		return 0, errInval
 	}
+	if err := h.enter(); err != nil {
+		return 0, err
+	}
+	defer h.leave()
 	return h.tree.seekData(ctx, h.h, off, whence == SeekHole)
 }
 
 // Attr returns the attributes.
-func (h *Handle) Attr(ctx context.Context) (Attr, error) { return h.tree.GetAttr(ctx, h.h.ino) }
+func (h *Handle) Attr(ctx context.Context) (Attr, error) {
+	if err := h.enter(); err != nil {
+		return Attr{}, err
+	}
+	defer h.leave()
+	return h.tree.GetAttr(ctx, h.h.ino)
+}
 
 // Sync makes the file durable, and all that was done before.
-func (h *Handle) Sync(ctx context.Context) error { return h.tree.Sync(ctx) }
+func (h *Handle) Sync(ctx context.Context) error {
+	if err := h.enter(); err != nil {
+		return err
+	}
+	defer h.leave()
+	return h.tree.Sync(ctx)
+}
 
-// Close lets the file go. Its data becomes durable with the next Sync.
+// Close lets the file go, after the calls that were begun. Its data becomes
+// durable with the next Sync.
 func (h *Handle) Close() error {
-	err := os.ErrClosed
-	h.once.Do(func() {
-		h.tree.drop(context.Background(), h.h)
-		err = nil
-	})
-	return err
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return os.ErrClosed
+	}
+	h.closed = true
+	h.tree.drop(context.Background(), h.h)
+	return nil
 }
 
 // CopyRange copies between files as copy_file_range does, and returns how many
 // bytes were copied: fewer at the end of the source.
 func (f *Tree) CopyRange(ctx context.Context, from *Handle, fromOff int64, to *Handle, toOff, size int64) (int64, error) {
+	if fromOff < 0 || toOff < 0 || size < 0 {
+		return 0, errInval
+	}
 	if from.Ino() == to.Ino() && fromOff < toOff+size && toOff < fromOff+size {
-		return 0, syscall.EINVAL
+		return 0, errInval
 	}
 	buf := make([]byte, min(size, 1<<20))
 	var done int64

@@ -12,20 +12,30 @@ func (f *Tree) Lookup(ctx context.Context, dir Ino, name string) (Attr, error) {
 	if err := checkName(name); err != nil {
 		return Attr{}, err
 	}
+	return f.attr(ctx, func(tx *store.Tx) (Ino, error) { return f.lookup(tx, dir, name) })
+}
+
+// attr returns the attributes of the file that find finds.
+func (f *Tree) attr(ctx context.Context, find func(*store.Tx) (Ino, error)) (Attr, error) {
 	var a Attr
-	err := f.st.View(ctx, func(tx *store.Tx) error {
-		i, err := f.lookup(tx, dir, name)
-		if err != nil {
+	err := f.attrs(func() error {
+		err := f.st.View(ctx, func(tx *store.Tx) error {
+			i, err := find(tx)
+			if err != nil {
+				return err
+			}
+			n, err := getInode(tx, i)
+			a = n.attr(i)
 			return err
+		})
+		if err == nil {
+			f.overlay(&a)
 		}
-		n, err := getInode(tx, i)
-		a = n.attr(i)
 		return err
 	})
 	if err != nil {
-		return Attr{}, wrap(err)
+		return Attr{}, err
 	}
-	f.overlay(&a)
 	return a, nil
 }
 
@@ -49,17 +59,7 @@ func (f *Tree) lookup(tx *store.Tx, dir Ino, name string) (Ino, error) {
 
 // GetAttr returns the attributes of a file.
 func (f *Tree) GetAttr(ctx context.Context, i Ino) (Attr, error) {
-	var a Attr
-	err := f.st.View(ctx, func(tx *store.Tx) error {
-		n, err := getInode(tx, i)
-		a = n.attr(i)
-		return err
-	})
-	if err != nil {
-		return Attr{}, wrap(err)
-	}
-	f.overlay(&a)
-	return a, nil
+	return f.attr(ctx, func(*store.Tx) (Ino, error) { return i, nil })
 }
 
 // ReadLink returns the target of a symbolic link. EINVAL for other files.
@@ -95,35 +95,65 @@ type DirEntry struct {
 // Names that are there from the first call to the last are returned once,
 // whatever else is made and removed meanwhile.
 func (f *Tree) ReadDir(ctx context.Context, dir Ino, cookie uint64, limit int, attrs bool) ([]DirEntry, error) {
+	before := f.settled.Load()
 	var out []DirEntry
 	err := f.st.View(ctx, func(tx *store.Tx) error {
 		if _, err := getDir(tx, dir); err != nil {
 			return err
 		}
-		err := tx.Scan(indexKey(dir, cookie), typeEnd(uint64(dir), typeIndex), func(k store.Key, v []byte) (bool, error) {
-			es, err := parseEntries(v)
-			if err != nil || len(es) != 1 {
-				return false, damaged("directory %d, index %d: %v", dir, k.Sub, err)
-			}
-			out = append(out, DirEntry{Name: es[0].name, Ino: es[0].ino, Type: uint32(es[0].kind) << 12, Next: k.Sub + 1})
-			return len(out) < limit, nil
-		})
-		if err != nil || !attrs {
+		var err error
+		if out, err = listDir(tx, dir, cookie, limit); err != nil || !attrs {
 			return err
 		}
-		for i := range out {
-			n, err := getInode(tx, out[i].Ino)
-			if err != nil {
-				return damaged("directory %d: %q: inode %d: %v", dir, out[i].Name, out[i].Ino, err)
-			}
-			out[i].Attr = n.attr(out[i].Ino)
-		}
-		return nil
+		return fillAttrs(tx, dir, out)
 	})
-	if attrs {
-		for i := range out {
-			f.overlay(&out[i].Attr)
+	if err != nil || !attrs {
+		return out, wrap(err)
+	}
+	for i := range out {
+		f.overlay(&out[i].Attr)
+	}
+	if f.settled.Load() != before {
+		err = f.refreshAttrs(ctx, out)
+	}
+	return out, err
+}
+
+func listDir(tx *store.Tx, dir Ino, cookie uint64, limit int) (out []DirEntry, err error) {
+	err = tx.Scan(indexKey(dir, cookie), typeEnd(uint64(dir), typeIndex), func(k store.Key, v []byte) (bool, error) {
+		e, err := parseIndex(dir, k, v)
+		out = append(out, DirEntry{Name: e.name, Ino: e.ino, Type: uint32(e.kind) << 12, Next: k.Sub + 1})
+		return len(out) < limit, err
+	})
+	return out, err
+}
+
+func fillAttrs(tx *store.Tx, dir Ino, out []DirEntry) error {
+	for i := range out {
+		n, err := getInode(tx, out[i].Ino)
+		if err == syscall.ENOENT {
+			err = damaged("directory %d: %q: inode %d is missing", dir, out[i].Name, out[i].Ino)
+		}
+		if err != nil {
+			return err
+		}
+		out[i].Attr = n.attr(out[i].Ino)
+	}
+	return nil
+}
+
+// refreshAttrs reads the attributes of entries one by one, because some may have
+// been read before and overlaid after a flush. Files that are gone by now keep
+// what they had.
+func (f *Tree) refreshAttrs(ctx context.Context, out []DirEntry) error {
+	for i := range out {
+		a, err := f.GetAttr(ctx, out[i].Ino)
+		switch {
+		case err == nil:
+			out[i].Attr = a
+		case Errno(err) != syscall.ENOENT:
+			return err
 		}
 	}
-	return out, wrap(err)
+	return nil
 }

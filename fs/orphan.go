@@ -2,6 +2,8 @@ package fs
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/coffer-fs/coffer/store"
 )
@@ -67,15 +69,8 @@ func deleteItems(tx *store.Tx, i Ino, limit int) (done bool, err error) {
 func (f *Tree) reap(ctx context.Context, i Ino) error {
 	for done := false; !done; {
 		err := f.st.UpdateFreeing(ctx, func(tx *store.Tx) (err error) {
-			if done, err = deleteItems(tx, i, maxExtentsPerUpdate); err != nil || !done {
-				return err
-			}
-			for _, k := range []store.Key{orphanKey(i), trimKey(i)} {
-				if err := tx.Delete(k); err != nil {
-					return err
-				}
-			}
-			return f.countInodes(tx, -1)
+			done, err = f.reapStep(tx, i)
+			return err
 		})
 		if err != nil {
 			return err
@@ -84,26 +79,34 @@ func (f *Tree) reap(ctx context.Context, i Ino) error {
 	return nil
 }
 
+func (f *Tree) reapStep(tx *store.Tx, i Ino) (done bool, err error) {
+	n, err := getInode(tx, i)
+	if err != nil {
+		return false, err
+	}
+	if n.links > 0 {
+		return false, damaged("inode %d has %d names and is to be deleted", i, n.links)
+	}
+	if done, err = deleteItems(tx, i, maxExtentsPerUpdate); err != nil || !done {
+		return false, err
+	}
+	for _, k := range []store.Key{orphanKey(i), trimKey(i)} {
+		if err := tx.Delete(k); err != nil {
+			return false, err
+		}
+	}
+	return true, f.countInodes(tx, -1)
+}
+
 // reapInMemory deletes an orphan that was let go by whoever had it open.
 func (f *Tree) reapInMemory(ctx context.Context, h *file) {
-	h.mu.Lock()
-	again := h.gone
-	h.gone = true
-	indices := make([]int64, 0, len(h.blocks))
-	for i := range h.blocks {
-		indices = append(indices, i)
-	}
-	f.dropBlocks(h, indices)
-	was := h.changed()
-	h.mtime, h.atime = 0, 0
-	f.note(h, was)
-	h.mu.Unlock()
+	again := f.bury(h)
 	f.filesMu.Lock()
-	if h.refs == 0 && f.files[h.ino] == h {
+	if h.refs == 0 {
 		delete(f.files, h.ino)
 	}
 	f.filesMu.Unlock()
-	if again {
+	if again || f.options.ReadOnly {
 		return
 	}
 	if err := f.reap(context.WithoutCancel(ctx), h.ino); err != nil {
@@ -111,13 +114,24 @@ func (f *Tree) reapInMemory(ctx context.Context, h *file) {
 	}
 }
 
+// bury has whoever comes to hold the file from now on find it gone, and forgets
+// what is buffered. It reports whether it was gone before.
+func (f *Tree) bury(h *file) (again bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	again, h.gone = h.gone, true
+	h.mtime, h.atime = 0, 0
+	f.dropBlocks(h, slices.Collect(maps.Keys(h.blocks)))
+	return again
+}
+
 // unnamed does what is left to do for an inode that forget marked: if nobody has
 // it open any more it goes.
 func (f *Tree) unnamed(ctx context.Context, i Ino) {
 	h := f.hold(i)
-	h.mu.Lock()
+	f.filesMu.Lock()
 	h.orphan = true
-	h.mu.Unlock()
+	f.filesMu.Unlock()
 	f.drop(ctx, h)
 }
 

@@ -48,17 +48,24 @@ func (f *FS) OpenFile(name string, flag int, perm fs.FileMode) (*File, error) {
 }
 
 func (f *FS) openFile(ctx context.Context, name string, flag int, perm fs.FileMode) (*File, error) {
-	a, err := f.tree.resolve(ctx, name, flag&syscall.O_NOFOLLOW == 0)
-	switch {
-	case err == nil && flag&os.O_CREATE != 0 && flag&os.O_EXCL != 0:
-		return nil, syscall.EEXIST
-	case errors.Is(err, syscall.ENOENT) && flag&os.O_CREATE != 0:
-		a, err = f.create(ctx, name, perm, flag)
+	exclusive := flag&os.O_CREATE != 0 && flag&os.O_EXCL != 0
+	for {
+		a, err := f.tree.resolve(ctx, name, flag&syscall.O_NOFOLLOW == 0 && !exclusive)
+		switch {
+		case err == nil && exclusive:
+			return nil, syscall.EEXIST
+		case errors.Is(err, syscall.ENOENT) && flag&os.O_CREATE != 0:
+			a, err = f.create(ctx, name, perm, flag)
+		}
+		if err != nil {
+			return nil, err
+		}
+		file, err := f.openAttr(ctx, name, a, flag)
+		if !errors.Is(err, syscall.ENOENT) {
+			return file, err
+		}
+		// Replaced or removed just now: look again.
 	}
-	if err != nil {
-		return nil, err
-	}
-	return f.openAttr(ctx, name, a, flag)
 }
 
 func (f *FS) openAttr(ctx context.Context, name string, a Attr, flag int) (*File, error) {
@@ -73,6 +80,8 @@ func (f *FS) openAttr(ctx context.Context, name string, a Attr, flag int) (*File
 		return nil, syscall.ENOTDIR
 	case a.Type() == syscall.S_IFLNK:
 		return nil, syscall.ELOOP
+	case a.Type() != syscall.S_IFREG:
+		return nil, syscall.ENXIO // only a kernel can
 	case writes && f.tree.options.ReadOnly:
 		return nil, syscall.EROFS
 	}
@@ -92,46 +101,31 @@ func (f *FS) openAttr(ctx context.Context, name string, a Attr, flag int) (*File
 // create makes a regular file, following a symbolic link that leads nowhere
 // yet, unless the flags forbid it.
 func (f *FS) create(ctx context.Context, name string, perm fs.FileMode, flag int) (Attr, error) {
-	dir, base, err := f.tree.parent(ctx, name)
-	if err != nil {
-		return Attr{}, err
-	}
-	for range maxSymlinks {
-		a, err := f.tree.Make(ctx, dir, base, NewNode{Mode: syscall.S_IFREG | unixMode(perm)})
-		if !errors.Is(err, syscall.EEXIST) || flag&os.O_EXCL != 0 {
-			return a, err
-		}
-		link, err := f.tree.Lookup(ctx, dir, base)
-		if err != nil || link.Type() != syscall.S_IFLNK {
-			return link, err // somebody made it just now
-		}
-		target, err := f.tree.ReadLink(ctx, link.Ino)
-		if err != nil {
+	p, err := f.tree.parent(ctx, name)
+	w := &walk{f: f.tree, ctx: ctx}
+	for {
+		switch {
+		case err != nil:
 			return Attr{}, err
+		case p.slash:
+			return Attr{}, syscall.EISDIR
 		}
-		if dir, base, err = f.parentFrom(ctx, dir, target); err != nil {
-			return Attr{}, err
+		a, err2 := f.tree.Make(ctx, p.dir, p.name, NewNode{Mode: syscall.S_IFREG | unixMode(perm)})
+		if !errors.Is(err2, syscall.EEXIST) || flag&os.O_EXCL != 0 {
+			return a, err2
 		}
+		link, err2 := f.tree.Lookup(ctx, p.dir, p.name)
+		if errors.Is(err2, syscall.ENOENT) {
+			continue // removed just now
+		}
+		if err2 != nil || link.Type() != syscall.S_IFLNK {
+			return link, err2 // made just now
+		}
+		if flag&syscall.O_NOFOLLOW != 0 {
+			return Attr{}, syscall.ELOOP
+		}
+		p, err = w.linkParent(p.dir, link.Ino)
 	}
-	return Attr{}, syscall.ELOOP
-}
-
-// parentFrom is parent for the target of a link that stands in dir.
-func (f *FS) parentFrom(ctx context.Context, dir Ino, target string) (Ino, string, error) {
-	if strings.HasPrefix(target, "/") {
-		return f.tree.parent(ctx, target)
-	}
-	target = strings.TrimRight(target, "/")
-	head, base := "", target
-	if i := strings.LastIndexByte(target, '/'); i >= 0 {
-		head, base = target[:i], target[i+1:]
-	}
-	a, err := f.tree.GetAttr(ctx, dir)
-	if err != nil {
-		return 0, "", err
-	}
-	a, err = (&walk{f: f.tree, ctx: ctx}).from(a, head, true)
-	return a.Ino, base, err
 }
 
 // Open opens a file or a directory for reading.
@@ -144,14 +138,29 @@ func (f *FS) Create(name string) (*File, error) {
 
 func (f *FS) mk(op, name string, node NewNode) error {
 	ctx := context.Background()
-	dir, base, err := f.tree.parent(ctx, name)
-	if errors.Is(err, syscall.EBUSY) {
+	p, err := f.tree.parent(ctx, name)
+	switch {
+	case errors.Is(err, syscall.EBUSY):
 		err = syscall.EEXIST
-	}
-	if err == nil {
-		_, err = f.tree.Make(ctx, dir, base, node)
+	case err == nil && p.slash && node.Mode&syscall.S_IFMT != syscall.S_IFDIR:
+		err = f.noDir(ctx, p)
+	case err == nil:
+		_, err = f.tree.Make(ctx, p.dir, p.name, node)
 	}
 	return pathError(op, name, err)
+}
+
+// noDir is why nothing but a directory can be made at a name with a slash.
+func (f *FS) noDir(ctx context.Context, p place) error {
+	if _, err := f.tree.Lookup(ctx, p.dir, p.name); err != nil {
+		return err
+	}
+	return syscall.EEXIST
+}
+
+// Mknod makes a file of any type, with mode and device as in struct stat.
+func (f *FS) Mknod(name string, mode, rdev uint32) error {
+	return f.mk("mknod", name, NewNode{Mode: mode, Rdev: rdev})
 }
 
 // Mkdir makes a directory.
@@ -192,13 +201,12 @@ func (f *FS) Symlink(target, name string) error {
 }
 
 // Readlink returns the target of a symbolic link.
-func (f *FS) Readlink(name string) (string, error) {
+func (f *FS) Readlink(name string) (target string, err error) {
 	ctx := context.Background()
-	a, err := f.tree.resolve(ctx, name, false)
-	if err != nil {
-		return "", pathError("readlink", name, err)
-	}
-	target, err := f.tree.ReadLink(ctx, a.Ino)
+	err = f.tree.at(ctx, name, false, func(a Attr) (err error) {
+		target, err = f.tree.ReadLink(ctx, a.Ino)
+		return err
+	})
 	return target, pathError("readlink", name, err)
 }
 
@@ -207,34 +215,51 @@ func (f *FS) Link(oldname, newname string) error {
 	ctx := context.Background()
 	a, err := f.tree.resolve(ctx, oldname, false)
 	if err != nil {
-		return pathError("link", oldname, err)
+		return linkError("link", oldname, newname, err)
 	}
-	dir, base, err := f.tree.parent(ctx, newname)
-	if err == nil {
-		_, err = f.tree.Link(ctx, a.Ino, dir, base)
+	p, err := f.tree.parent(ctx, newname)
+	switch {
+	case errors.Is(err, syscall.EBUSY):
+		err = syscall.EEXIST
+	case err == nil && p.slash:
+		err = f.noDir(ctx, p)
+	case err == nil:
+		_, err = f.tree.Link(ctx, a.Ino, p.dir, p.name)
 	}
-	return pathError("link", newname, err)
+	return linkError("link", oldname, newname, err)
 }
 
 // Remove removes a file or an empty directory.
 func (f *FS) Remove(name string) error {
 	ctx := context.Background()
-	dir, base, err := f.tree.parent(ctx, name)
+	p, err := f.tree.parent(ctx, name)
 	if err == nil {
-		if err = f.tree.Unlink(ctx, dir, base); errors.Is(err, syscall.EISDIR) {
-			err = f.tree.Rmdir(ctx, dir, base)
-		}
+		err = f.remove(ctx, p)
 	}
 	return pathError("remove", name, err)
+}
+
+func (f *FS) remove(ctx context.Context, p place) error {
+	if p.slash || p.name == "." || p.name == ".." {
+		return f.tree.Rmdir(ctx, p.dir, p.name)
+	}
+	err := f.tree.Unlink(ctx, p.dir, p.name)
+	if errors.Is(err, syscall.EISDIR) {
+		err = f.tree.Rmdir(ctx, p.dir, p.name)
+	}
+	return err
 }
 
 // RemoveAll removes a file or a directory with all that is in it. It is no error
 // if there is none.
 func (f *FS) RemoveAll(name string) error {
 	ctx := context.Background()
-	dir, base, err := f.tree.parent(ctx, name)
-	if err == nil {
-		err = f.removeAll(ctx, dir, base)
+	p, err := f.tree.parent(ctx, name)
+	switch {
+	case err == nil && (p.name == "." || p.name == ".."):
+		err = errInval
+	case err == nil:
+		err = f.removeAll(ctx, p.dir, p.name)
 	}
 	if errors.Is(err, syscall.ENOENT) {
 		return nil
@@ -271,17 +296,31 @@ func (f *FS) removeAll(ctx context.Context, dir Ino, name string) error {
 const readDirBatch = 512
 
 // Rename gives a file another name, taking that from whoever has it.
-func (f *FS) Rename(oldname, newname string) error {
+func (f *FS) Rename(oldname, newname string) error { return f.RenameWith(oldname, newname, 0) }
+
+// RenameWith is Rename with the flags of renameat2: see RenameNoReplace.
+func (f *FS) RenameWith(oldname, newname string, flags uint32) error {
 	ctx := context.Background()
-	dir, base, err := f.tree.parent(ctx, oldname)
+	from, err := f.tree.parent(ctx, oldname)
 	if err != nil {
-		return pathError("rename", oldname, err)
+		return linkError("rename", oldname, newname, err)
 	}
-	newDir, newBase, err := f.tree.parent(ctx, newname)
+	to, err := f.tree.parent(ctx, newname)
+	if err == nil && (from.slash || to.slash) {
+		err = f.mustBeDir(ctx, from)
+	}
 	if err == nil {
-		err = f.tree.Rename(ctx, dir, base, newDir, newBase, 0)
+		err = f.tree.Rename(ctx, from.dir, from.name, to.dir, to.name, flags)
 	}
-	return pathError("rename", newname, err)
+	return linkError("rename", oldname, newname, err)
+}
+
+func (f *FS) mustBeDir(ctx context.Context, p place) error {
+	a, err := f.tree.Lookup(ctx, p.dir, p.name)
+	if err == nil && !a.IsDir() {
+		err = syscall.ENOTDIR
+	}
+	return err
 }
 
 // Stat describes a file, following symbolic links.
@@ -300,10 +339,10 @@ func (f *FS) stat(op, name string, follow bool) (fs.FileInfo, error) {
 
 func (f *FS) set(op, name string, follow bool, s SetAttr) error {
 	ctx := context.Background()
-	a, err := f.tree.resolve(ctx, name, follow)
-	if err == nil {
-		_, err = f.tree.SetAttr(ctx, a.Ino, s)
-	}
+	err := f.tree.at(ctx, name, follow, func(a Attr) error {
+		_, err := f.tree.SetAttr(ctx, a.Ino, s)
+		return err
+	})
 	return pathError(op, name, err)
 }
 
@@ -346,15 +385,7 @@ func (f *FS) Chtimes(name string, atime, mtime time.Time) error {
 
 // Truncate sets the size of a file.
 func (f *FS) Truncate(name string, size int64) error {
-	ctx := context.Background()
-	a, err := f.tree.resolve(ctx, name, true)
-	if err == nil && a.IsDir() {
-		err = syscall.EISDIR
-	}
-	if err == nil {
-		_, err = f.tree.SetAttr(ctx, a.Ino, SetAttr{Size: &size})
-	}
-	return pathError("truncate", name, err)
+	return f.set("truncate", name, true, SetAttr{Size: &size})
 }
 
 // ReadFile returns the contents of a file.

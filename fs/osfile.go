@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"sync/atomic"
+	"syscall"
 )
 
 // File is an open file or directory, like os.File. Its methods may be called at
@@ -19,10 +21,11 @@ type File struct {
 	flag   int
 	handle *Handle // nil for directories
 
-	mu     sync.Mutex
+	closed atomic.Bool
+
+	mu     sync.Mutex // before the locks of the handle
 	offset int64
 	cookie uint64 // of directories
-	closed bool
 }
 
 // Name returns the name the file was opened with.
@@ -30,10 +33,12 @@ func (f *File) Name() string { return f.name }
 
 func (f *File) check(op string, write bool) error {
 	switch {
+	case f.closed.Load():
+		return pathError(op, f.name, os.ErrClosed)
 	case f.handle == nil:
-		return pathError(op, f.name, os.ErrInvalid)
+		return pathError(op, f.name, syscall.EISDIR)
 	case write && f.flag&(os.O_WRONLY|os.O_RDWR) == 0, !write && f.flag&os.O_WRONLY != 0:
-		return pathError(op, f.name, os.ErrPermission)
+		return pathError(op, f.name, syscall.EBADF)
 	}
 	return nil
 }
@@ -100,6 +105,9 @@ func (f *File) WriteAt(p []byte, off int64) (int, error) {
 func (f *File) Seek(offset int64, whence int) (int64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.closed.Load() {
+		return 0, pathError("seek", f.name, os.ErrClosed)
+	}
 	to, err := f.seek(offset, whence)
 	if err == nil && to < 0 {
 		err = errInval
@@ -134,6 +142,9 @@ func (f *File) seek(offset int64, whence int) (int64, error) {
 
 // Stat describes the file.
 func (f *File) Stat() (fs.FileInfo, error) {
+	if f.closed.Load() {
+		return nil, pathError("stat", f.name, os.ErrClosed)
+	}
 	a, err := f.fs.tree.GetAttr(context.Background(), f.ino)
 	if err != nil {
 		return nil, pathError("stat", f.name, err)
@@ -149,16 +160,32 @@ func (f *File) Truncate(size int64) error {
 	return pathError("truncate", f.name, f.handle.Truncate(context.Background(), size))
 }
 
+// Allocate does what fallocate does; see AllocKeepSize.
+func (f *File) Allocate(mode uint32, off, size int64) error {
+	if err := f.check("allocate", true); err != nil {
+		return err
+	}
+	return pathError("allocate", f.name, f.handle.Allocate(context.Background(), mode, off, size))
+}
+
 // Sync makes the file durable, and all that was done before.
-func (f *File) Sync() error { return pathError("sync", f.name, f.fs.Sync()) }
+func (f *File) Sync() error {
+	if f.closed.Load() {
+		return pathError("sync", f.name, os.ErrClosed)
+	}
+	return pathError("sync", f.name, f.fs.Sync())
+}
 
 // ReadDir returns the next n entries of a directory, or all that are left if n
 // is not positive, as os.File.ReadDir does.
 func (f *File) ReadDir(n int) ([]fs.DirEntry, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.dir {
-		return nil, pathError("readdir", f.name, errors.New("not a directory"))
+	switch {
+	case f.closed.Load():
+		return nil, pathError("readdir", f.name, os.ErrClosed)
+	case !f.dir:
+		return nil, pathError("readdir", f.name, syscall.ENOTDIR)
 	}
 	var out []fs.DirEntry
 	for n <= 0 || len(out) < n {
@@ -186,12 +213,9 @@ func (f *File) ReadDir(n int) ([]fs.DirEntry, error) {
 
 // Close closes the file. Its data becomes durable with the next Sync.
 func (f *File) Close() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.closed {
+	if f.closed.Swap(true) {
 		return pathError("close", f.name, os.ErrClosed)
 	}
-	f.closed = true
 	if f.handle == nil {
 		return nil
 	}

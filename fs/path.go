@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"io/fs"
+	"os"
 	"strings"
 	"syscall"
 )
@@ -30,8 +31,8 @@ type walk struct {
 
 func (w *walk) from(at Attr, path string, follow bool) (Attr, error) {
 	for path != "" {
-		var name string
-		name, path, _ = strings.Cut(path, "/")
+		name, rest, slash := strings.Cut(path, "/")
+		path = rest
 		if name == "" {
 			continue
 		}
@@ -39,14 +40,14 @@ func (w *walk) from(at Attr, path string, follow bool) (Attr, error) {
 		if err != nil {
 			return next, err
 		}
-		last := strings.Trim(path, "/") == ""
-		if next.Type() == syscall.S_IFLNK && (!last || follow || path != "") {
+		// What stands before a slash must be a directory, and is followed to one.
+		if next.Type() == syscall.S_IFLNK && (slash || follow) {
 			if next, err = w.link(at, next.Ino); err != nil {
 				return next, err
 			}
 		}
 		at = next
-		if path != "" && !at.IsDir() {
+		if slash && !at.IsDir() {
 			return at, syscall.ENOTDIR
 		}
 	}
@@ -70,21 +71,82 @@ func (w *walk) link(dir Attr, i Ino) (Attr, error) {
 	return w.from(dir, target, true)
 }
 
-// parent resolves the directory that a path's last name stands in.
-func (f *Tree) parent(ctx context.Context, path string) (dir Ino, name string, err error) {
-	path = strings.TrimRight(path, "/")
-	if path == "" {
-		return 0, "", syscall.EBUSY // the root
+// linkParent resolves the directory that the last name of a link's target stands
+// in.
+func (w *walk) linkParent(dir, link Ino) (place, error) {
+	if w.links++; w.links > maxSymlinks {
+		return place{}, syscall.ELOOP
 	}
-	head, name := "", path
-	if i := strings.LastIndexByte(path, '/'); i >= 0 {
-		head, name = path[:i], path[i+1:]
+	target, err := w.f.ReadLink(w.ctx, link)
+	if err != nil {
+		return place{}, err
 	}
-	a, err := f.resolve(ctx, head, true)
-	if err == nil && !a.IsDir() {
-		err = syscall.ENOTDIR
+	if strings.HasPrefix(target, "/") {
+		dir = RootIno
 	}
-	return a.Ino, name, err
+	at, err := w.f.GetAttr(w.ctx, dir)
+	if err != nil {
+		return place{}, err
+	}
+	return w.parent(at, target)
+}
+
+// place is where a path's last name stands.
+type place struct {
+	dir  Ino
+	name string
+	// slash: it can only be, or become, the name of a directory.
+	slash bool
+}
+
+// parent resolves the directory that a path's last name stands in. EBUSY for
+// the root.
+func (f *Tree) parent(ctx context.Context, path string) (place, error) {
+	root, err := f.GetAttr(ctx, RootIno)
+	if err != nil {
+		return place{}, err
+	}
+	return (&walk{f: f, ctx: ctx}).parent(root, path)
+}
+
+// parent is Tree.parent for a path that starts at a directory.
+func (w *walk) parent(at Attr, path string) (place, error) {
+	trimmed := strings.TrimRight(path, "/")
+	p := place{name: trimmed, slash: trimmed != path}
+	if trimmed == "" {
+		return p, syscall.EBUSY
+	}
+	if i := strings.LastIndexByte(trimmed, '/'); i >= 0 {
+		p.name = trimmed[i+1:]
+		var err error
+		if at, err = w.from(at, trimmed[:i+1], true); err != nil {
+			return p, err
+		}
+	}
+	p.dir = at.Ino
+	return p, nil
+}
+
+// at resolves a path and calls fn with what is there; again if it was replaced
+// before fn came to it. fn gives ENOENT only if the file is gone.
+func (f *Tree) at(ctx context.Context, path string, follow bool, fn func(Attr) error) error {
+	for {
+		a, err := f.resolve(ctx, path, follow)
+		if err != nil {
+			return err
+		}
+		if err = fn(a); err == nil || Errno(err) != syscall.ENOENT {
+			return err
+		}
+	}
+}
+
+// linkError is pathError for what has two paths.
+func linkError(op, old, new string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &os.LinkError{Op: op, Old: old, New: new, Err: err}
 }
 
 // pathError gives an error the form that package os gives it.
@@ -92,5 +154,5 @@ func pathError(op, path string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &fs.PathError{Op: op, Path: path, Err: wrap(err)}
+	return &fs.PathError{Op: op, Path: path, Err: err}
 }

@@ -31,7 +31,7 @@ func (f *Tree) readAt(ctx context.Context, h *file, p []byte, off int64) (int, e
 		if err != nil {
 			return 0, wrap(err)
 		}
-		f.accessed(h, stored)
+		f.accessed(ctx, h, stored)
 		for _, b := range over {
 			b.copyTo(p[:n], off)
 		}

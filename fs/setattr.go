@@ -29,7 +29,7 @@ func (f *Tree) SetAttr(ctx context.Context, i Ino, s SetAttr) (Attr, error) {
 	change := func(n *inode) error { return s.apply(n) }
 	var err error
 	if s.Size != nil {
-		err = f.truncate(ctx, h, *s.Size, change)
+		err = f.truncate(ctx, h, sizing{size: *s.Size, change: change})
 	} else {
 		err = f.update(ctx, func(tx *store.Tx) error {
 			n, err := getInode(tx, i)

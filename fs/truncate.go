@@ -11,76 +11,76 @@ import (
 // store.MaxUpdate allows.
 const maxExtentsPerUpdate = 2000
 
-// truncate sets the size of a file, together with the changes that change
-// makes to its inode. It is one operation; if there are too many extents to be
-// removed in it, a mark takes their place until they are.
-func (f *Tree) truncate(ctx context.Context, h *file, size int64, change func(*inode) error) error {
-	if f.options.ReadOnly {
+// sizing says how truncate sets a size.
+type sizing struct {
+	size   int64
+	grow   bool               // never to less than it is
+	change func(*inode) error // of the inode too, if not nil
+}
+
+// truncate sets the size of a file, with other changes of its inode. It is one
+// operation; if there are too many extents to be removed in it, a mark takes
+// their place until they are.
+func (f *Tree) truncate(ctx context.Context, h *file, s sizing) error {
+	switch {
+	case f.options.ReadOnly:
 		return syscall.EROFS
-	}
-	if size < 0 {
+	case s.size < 0:
 		return errInval
-	}
-	if size > MaxFileSize {
+	case s.size > MaxFileSize:
 		return syscall.EFBIG
 	}
-	if err := f.flush(ctx); err != nil {
+	if err := f.lockFlushed(ctx, h); err != nil {
 		return wrap(err)
 	}
-	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err := f.load(ctx, h); err != nil {
-		return wrap(err)
-	}
-	// Somebody may have buffered more meanwhile: it goes along.
-	if err := f.flushOne(ctx, h); err != nil {
-		return wrap(err)
+	if s.grow && s.size <= h.size {
+		return nil
 	}
 	more := false
 	err := f.st.UpdateFreeing(ctx, func(tx *store.Tx) (err error) {
-		n, err := getInode(tx, h.ino)
-		if err != nil {
-			return err
-		}
-		if change != nil {
-			if err := change(&n); err != nil {
-				return err
-			}
-		}
-		more, err = shrink(tx, h.ino, &n, size)
-		if err != nil {
-			return err
-		}
-		if size != n.size {
-			n.mtime = now()
-		}
-		n.size = size
-		n.ctime = now()
-		return putInode(tx, h.ino, n)
+		more, err = s.apply(tx, h.ino)
+		return err
 	})
 	if err != nil {
 		return wrap(err)
 	}
-	h.size = size
+	h.size = s.size
+	h.edits++
+	f.settled.Add(1)
 	if more {
-		return wrap(f.trim(ctx, h.ino))
+		h.excess = true
+		// The operation is done. What is left to do must not be given up.
+		return wrap(f.finishTrim(context.WithoutCancel(ctx), h))
 	}
 	return nil
 }
 
-// flushOne brings what is buffered of one file to the volume. Callers hold
-// h.mu.
+// apply changes the inode and as many extents as it can; more is what shrink
+// says.
+func (s sizing) apply(tx *store.Tx, i Ino) (more bool, err error) {
+	n, err := getInode(tx, i)
+	if err != nil {
+		return false, err
+	}
+	if more, err = shrink(tx, i, &n, s.size); err != nil {
+		return false, err
+	}
+	n.size = s.size
+	n.mtime = now()
+	n.ctime = n.mtime
+	if s.change != nil {
+		if err := s.change(&n); err != nil {
+			return false, err
+		}
+	}
+	return more, putInode(tx, i, n)
+}
+
+// flushOne brings what is buffered of one file to the volume. Nothing that was
+// written before may be buffered of another one. Callers hold h.mu.
 func (f *Tree) flushOne(ctx context.Context, h *file) error {
-	if !h.changed() || h.gone {
-		return nil
-	}
-	fl := f.st.NewFlush()
-	defer fl.Close()
-	g := &group{tree: f, flush: fl, files: []*pending{{file: h}}}
-	if err := g.seal(ctx, g.files[0], 0, 0); err != nil {
-		return err
-	}
-	return g.run(ctx)
+	return f.flushFiles(ctx, []*file{h})
 }
 
 // shrink removes what lies behind size. If that is too much for one Update it
@@ -127,6 +127,17 @@ func extentsEnd(tx *store.Tx, i Ino, from int64) (end int64, more bool, err erro
 		end = endOfFile
 	}
 	return end, more, err
+}
+
+// finishTrim removes what a truncate that was cut short left behind the size of
+// the file: it would show if the file grew. Callers hold h.mu.
+func (f *Tree) finishTrim(ctx context.Context, h *file) error {
+	if !h.excess {
+		return nil
+	}
+	err := f.trim(ctx, h.ino)
+	h.excess = err != nil
+	return err
 }
 
 // trim removes the extents behind the size of a file that has the mark, and then

@@ -32,29 +32,33 @@ func (f *Tree) writeAt(ctx context.Context, h *file, p []byte, off int64, end bo
 	}
 	for first := true; first || len(p) > 0; first = false {
 		part := p[:min(len(p), maxWrite)]
-		// Everything written earlier comes before this, if this goes
-		// straight to the volume; and there must be room in the buffer.
-		if len(part) >= directBytes || f.dirty.Load()*BlockSize >= int64(f.options.DirtyBytes) {
-			if err := f.flush(ctx); err != nil {
-				return n, off, wrap(err)
-			}
-		}
-		off, err = f.writePart(ctx, h, part, off, end)
+		after, err = f.writePart(ctx, h, part, off, end)
 		if err != nil {
 			return n, off, wrap(err)
 		}
 		n += len(part)
-		p = p[len(part):]
+		p, off = p[len(part):], after
 	}
 	return n, off, nil
 }
 
+// writePart writes as one operation.
 func (f *Tree) writePart(ctx context.Context, h *file, p []byte, off int64, end bool) (after int64, err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if err := f.load(ctx, h); err != nil {
+	buffered := min(len(p), directBytes)
+	if err := f.admit(ctx, writeCost(buffered)); err != nil {
 		return off, err
 	}
+	defer f.admitted(writeCost(buffered))
+	// Everything written earlier comes before this, if this goes straight to
+	// the volume.
+	lock := f.lockLoaded
+	if len(p) >= directBytes {
+		lock = f.lockFlushed
+	}
+	if err := lock(ctx, h); err != nil {
+		return off, err
+	}
+	defer h.mu.Unlock()
 	if end {
 		off = h.size
 	}
@@ -64,15 +68,31 @@ func (f *Tree) writePart(ctx context.Context, h *file, p []byte, off int64, end 
 	if len(p) == 0 {
 		return off, nil
 	}
+	return off + int64(len(p)), f.writeLocked(ctx, h, p, off)
+}
+
+// lockLoaded returns with h loaded and h.mu held.
+func (f *Tree) lockLoaded(ctx context.Context, h *file) error {
+	h.mu.Lock()
+	err := f.load(ctx, h)
+	if err == nil {
+		err = f.finishTrim(ctx, h)
+	}
+	if err != nil {
+		h.mu.Unlock()
+	}
+	return err
+}
+
+func (f *Tree) writeLocked(ctx context.Context, h *file, p []byte, off int64) error {
 	if err := f.takeInline(ctx, h); err != nil {
-		return off, err
+		return err
 	}
+	h.edits++
 	if len(p) >= directBytes {
-		err = f.writeDirect(ctx, h, p, off)
-	} else {
-		err = f.writeBuffered(ctx, h, p, off)
+		return f.writeDirect(ctx, h, p, off)
 	}
-	return off + int64(len(p)), err
+	return f.writeBuffered(ctx, h, p, off)
 }
 
 // takeInline buffers the block that an inline file consists of, so that from
@@ -90,43 +110,35 @@ func (f *Tree) takeInline(ctx context.Context, h *file) error {
 
 // writeBuffered copies p into buffered blocks. Callers hold h.mu.
 func (f *Tree) writeBuffered(ctx context.Context, h *file, p []byte, off int64) error {
-	// All blocks first: a write that has no room changes nothing.
-	for i := off / BlockSize; i*BlockSize < off+int64(len(p)); i++ {
-		covered := off <= i*BlockSize && off+int64(len(p)) >= min((i+1)*BlockSize, max(h.size, off+int64(len(p))))
-		if _, err := f.block(ctx, h, i, !covered); err != nil {
-			return err
-		}
+	if err := f.takeBlocks(ctx, h, off, off+int64(len(p))); err != nil {
+		return err
 	}
 	for len(p) > 0 {
 		n := copy(h.blocks[off/BlockSize][off%BlockSize:], p)
 		p, off = p[n:], off+int64(n)
 	}
 	h.size = max(h.size, off)
-	f.setMtime(h)
+	h.mtime = now()
+	f.note(h)
 	return nil
 }
 
-// setMtime marks the file as changed now. Callers hold h.mu.
-func (f *Tree) setMtime(h *file) {
-	defer f.note(h, h.changed())
-	h.mtime = now()
-}
-
-// note keeps the set of files that have something to flush; was is what changed
-// gave before. Callers hold h.mu.
-func (f *Tree) note(h *file, was bool) {
-	is := h.changed()
-	if is == was {
-		return
+// takeBlocks buffers the blocks of [from, to), those that will be overwritten
+// whole with anything in them: all of them, or none. Callers hold h.mu.
+func (f *Tree) takeBlocks(ctx context.Context, h *file, from, to int64) error {
+	var taken []int64
+	for i := from / BlockSize; i*BlockSize < to; i++ {
+		if h.blocks[i] != nil {
+			continue
+		}
+		covered := from <= i*BlockSize && to >= min((i+1)*BlockSize, max(h.size, to))
+		if _, err := f.block(ctx, h, i, !covered); err != nil {
+			f.dropBlocks(h, taken)
+			return err
+		}
+		taken = append(taken, i)
 	}
-	f.filesMu.Lock()
-	defer f.filesMu.Unlock()
-	if is {
-		f.changed[h] = true
-	} else {
-		delete(f.changed, h)
-	}
-	f.stale.Store(int64(len(f.changed)))
+	return nil
 }
 
 // block returns a buffered block, reading it if it is new and its old contents
@@ -142,6 +154,7 @@ func (f *Tree) block(ctx context.Context, h *file, i int64, read bool) ([]byte, 
 	if read && i*BlockSize < h.size {
 		if _, err := f.readStored(ctx, h, b, i*BlockSize); err != nil {
 			f.st.Unreserve(BlockSize)
+			giveBlock(b)
 			return nil, err
 		}
 	}
@@ -151,14 +164,17 @@ func (f *Tree) block(ctx context.Context, h *file, i int64, read bool) ([]byte, 
 
 // putBlock buffers a block whose room is reserved.
 func (f *Tree) putBlock(h *file, i int64, b []byte) {
-	defer f.note(h, h.changed())
+	if h.blocks == nil {
+		h.blocks = map[int64][]byte{}
+	}
 	h.blocks[i] = b
 	f.dirty.Add(1)
+	f.note(h)
 }
 
 // dropBlocks forgets buffered blocks. Callers hold h.mu.
 func (f *Tree) dropBlocks(h *file, indices []int64) {
-	defer f.note(h, h.changed())
+	defer f.note(h)
 	for _, i := range indices {
 		giveBlock(h.blocks[i])
 		delete(h.blocks, i)
@@ -190,25 +206,29 @@ func (f *Tree) writeDirect(ctx context.Context, h *file, p []byte, off int64) er
 	if err != nil {
 		return err
 	}
+	// What was inline goes along.
+	g := &group{tree: f, flush: fl, files: []*pending{{file: h, news: mapSealed(from, sealed)}}}
+	return g.grow(ctx, end, from/BlockSize, (to+BlockSize-1)/BlockSize)
+}
+
+// grow brings the group's one file, of which the blocks from skip on, before to,
+// are sealed, to the volume with a size of at least end.
+func (g *group) grow(ctx context.Context, end, skip, to int64) error {
+	h := g.files[0].file
 	size, mtime := h.size, h.mtime
-	h.size = max(h.size, end)
-	f.setMtime(h)
-	// What else is buffered of the file goes along: the size covers it.
-	g := &group{tree: f, flush: fl, files: []*pending{{file: h, news: place(from, sealed)}}}
-	err = g.seal(ctx, g.files[0], from/BlockSize, (to+BlockSize-1)/BlockSize)
+	h.size, h.mtime = max(h.size, end), now()
+	err := g.seal(ctx, g.files[0], skip, to)
 	if err == nil {
 		err = g.run(ctx)
 	}
 	if err != nil {
-		was := h.changed()
 		h.size, h.mtime = size, mtime
-		f.note(h, was)
 	}
 	return err
 }
 
-// place puts sealed extents one behind the other from offset at on.
-func place(at int64, sealed []store.Extent) []mapped {
+// mapSealed puts sealed extents one behind the other from offset at on.
+func mapSealed(at int64, sealed []store.Extent) []mapped {
 	out := make([]mapped, len(sealed))
 	for i, e := range sealed {
 		out[i] = mapped{at, e}
