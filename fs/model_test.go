@@ -26,10 +26,10 @@ func TestModel(t *testing.T) {
 			t.Fatalf("-seed %d -model.runs 1: %v", seed+i, err)
 		}
 	}
-	t.Logf("%d operations, %d deaths, %d reopenings", s.operations, s.deaths, s.reopenings)
+	t.Logf("%d operations, %d of them without room, %d deaths, %d reopenings", s.operations, s.lacks, s.deaths, s.reopenings)
 }
 
-type modelStats struct{ operations, deaths, reopenings int }
+type modelStats struct{ operations, deaths, reopenings, lacks int }
 
 // game is one volume that goes through several lives.
 type game struct {
@@ -39,6 +39,7 @@ type game struct {
 	options store.Options
 	fs      fs.Options
 	small   bool
+	streams int
 	m       *model // as it was when the present life began
 	timed   bool   // with its times
 }
@@ -65,6 +66,9 @@ func (s *modelStats) run(seed uint64) error {
 	}
 	if err := g.format(); err != nil {
 		return err
+	}
+	if r.IntN(3) == 0 {
+		g.streams = 1 + r.IntN(20)
 	}
 	for life := range 2 + r.IntN(4) {
 		if err := g.life(); err != nil {
@@ -102,11 +106,12 @@ func (g *game) life() error {
 	if g.r.IntN(3) > 0 {
 		g.host.CutAt(g.host.Calls()+g.r.IntN(40), memhost.Cut(1+g.r.IntN(3)))
 	}
-	p := &player{r: g.r, f: f, m: g.m, full: g.small}
+	p := &player{r: g.r, f: f, m: g.m, full: g.small, streams: g.streams}
 	if err := p.learn(); err != nil {
 		return err
 	}
 	states, err := g.play(p)
+	g.stats.lacks += p.lack
 	if err == nil {
 		if err = f.Close(); err == nil {
 			states = states[len(states)-1:]
@@ -168,7 +173,7 @@ func (g *game) play(p *player) (states []*model, err error) {
 func (g *game) resurrect(f *fs.FS, st *store.Store, states []*model) error {
 	g.stats.deaths++
 	g.timed = false // looking at what is left changes times
-	_ = f.Close() // it can't: but its goroutine ends
+	_ = f.Close()   // it can't: but its goroutine ends
 	_ = st.Close()
 	g.host = g.host.Crash(memhost.CrashOptions{Seed: g.r.Uint64()})
 	st, err := store.Open(bg, g.host, g.options)

@@ -18,11 +18,13 @@ import (
 // player does the same to a filesystem and to a model. It is used by one
 // goroutine.
 type player struct {
-	r    *rand.Rand
-	f    *fs.FS
-	m    *model
-	open []openFile
-	full bool // ENOSPC may come at any time
+	r       *rand.Rand
+	f       *fs.FS
+	m       *model
+	open    []openFile
+	streams int  // how often stream comes
+	full    bool // ENOSPC may come at any time
+	lack    int  // how often it came
 
 	what string // the present operation, for messages
 	// Of the present operation: whose times it may change, by path if they have
@@ -50,7 +52,7 @@ func (p *player) step() error {
 		{14, p.write}, {5, p.append}, {5, p.truncate}, {4, p.punch}, {4, p.read},
 		{8, p.rename}, {4, p.link}, {6, p.unlink}, {3, p.rmdir},
 		{2, p.chmod}, {2, p.chown}, {3, p.chtimes}, {4, p.setxattr}, {2, p.removexattr},
-		{3, p.keepOpen}, {3, p.writeOpen}, {3, p.readOpen}, {2, p.closeOpen},
+		{p.streams, p.stream}, {3, p.keepOpen}, {3, p.writeOpen}, {3, p.readOpen}, {2, p.closeOpen},
 	}
 	sum := 0
 	for _, o := range ops {
@@ -118,6 +120,7 @@ func (p *player) same(err error, want syscall.Errno) (done bool, _ error) {
 	case got == 0 && want == 0:
 		return true, nil
 	case got == syscall.ENOSPC && p.full:
+		p.lack++
 		return false, nil
 	case got != want && (got == syscall.EIO || got == syscall.EROFS):
 		return false, err // the machine died
@@ -285,9 +288,14 @@ func (p *player) put(n *node, off int, b []byte) {
 	p.touch(n, "mc")
 }
 
-func (p *player) append() error {
+func (p *player) append() error { return p.appendBytes(p.size()) }
+
+// stream appends so much that the volume can't keep it in memory.
+func (p *player) stream() error { return p.appendBytes(32<<10 + p.r.IntN(1<<20)) }
+
+func (p *player) appendBytes(size int) error {
 	return p.withFile("append", os.O_WRONLY|os.O_APPEND, func(f *fs.File, n *node) error {
-		b := p.bytes(p.size())
+		b := p.bytes(size)
 		p.what += fmt.Sprintf(" %d", len(b))
 		_, err := f.Write(b)
 		if done, err := p.same(err, 0); !done || len(b) == 0 {
