@@ -2,11 +2,13 @@ package store_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/coffer-fs/coffer/store"
 )
@@ -27,11 +29,13 @@ type content struct{ off, size int }
 func (c content) bytes() []byte { return pool[c.off : c.off+c.size] }
 
 // history is every state that a map went through, one for each Update. The
-// first state, before any Update, has the number 0. It is used by one goroutine
-// until it is only read.
+// first state, before any Update, has the number 0. Data is there as the extents
+// that were put; the volume may hold the same bytes in others. It is used by one
+// goroutine until it is only read.
 type history struct {
 	items map[store.Key][]event // in order of states
-	count []int                 // items by state
+	count []int                 // small items by state
+	data  [][]piece             // in order, by state
 	last  int                   // number of the newest state
 }
 
@@ -42,7 +46,7 @@ type event struct {
 }
 
 func newHistory() *history {
-	return &history{items: map[store.Key][]event{}, count: []int{0}}
+	return &history{items: map[store.Key][]event{}, count: []int{0}, data: [][]piece{nil}}
 }
 
 // at returns what k is in a state.
@@ -67,10 +71,14 @@ type edit struct {
 // add makes the next state.
 func (h *history) add(edits []edit) {
 	h.last++
-	n := h.count[h.last-1]
+	n, data := h.count[h.last-1], h.data[h.last-1]
 	for _, e := range edits {
+		if e.key.Type == store.TypeExtent {
+			data = e.editPieces(data)
+		}
 		_, was := h.at(e.key, h.last)
 		switch {
+		case e.key.Type == store.TypeExtent:
 		case e.here && !was:
 			n++
 		case !e.here && was:
@@ -81,7 +89,18 @@ func (h *history) add(edits []edit) {
 		}
 		h.items[e.key] = append(h.items[e.key], event{h.last, e.here, e.content})
 	}
-	h.count = append(h.count, n)
+	h.count, h.data = append(h.count, n), append(h.data, data)
+}
+
+// editPieces returns ps with the edit made.
+func (e edit) editPieces(ps []piece) []piece {
+	ps = slices.DeleteFunc(slices.Clone(ps), func(p piece) bool { return p.object == e.key.Object && p.end() == e.key.Sub })
+	if !e.here {
+		return ps
+	}
+	p := piece{object: e.key.Object, at: e.key.Sub - uint64(e.size), data: e.bytes()}
+	i, _ := slices.BinarySearchFunc(ps, p, piece.compare)
+	return slices.Insert(ps, i, p)
 }
 
 // fork returns a copy that starts from a state of h and grows on its own.
@@ -89,6 +108,7 @@ func (h *history) fork(state int) *history {
 	f := newHistory()
 	f.last = state
 	f.count = append([]int{}, h.count[:state+1]...)
+	f.data = append([][]piece{}, h.data[:state+1]...)
 	for k := range h.items {
 		if c, here := h.at(k, state); here {
 			f.items[k] = []event{{state, true, c}}
@@ -119,48 +139,93 @@ func (h *history) compare(s *store.Store, tx *store.Tx) (state int, err error) {
 	if state > h.last {
 		return state, fmt.Errorf("state %d is found, there are only %d", state, h.last)
 	}
-	var reads []store.Read
-	var wants []content
-	var keys []store.Key
-	n := 0
+	found, n := []piece{}, 0
 	err = tx.Scan(store.Key{}, store.Key{Object: 1 << 63}, func(k store.Key, v []byte) (bool, error) {
-		if k == stateKey {
+		switch {
+		case k == stateKey:
 			return true, nil
+		case k.Type == store.TypeExtent:
+			p, err := foundPiece(k, v)
+			found = append(found, p)
+			return true, err
 		}
 		n++
 		want, here := h.at(k, state)
-		switch {
-		case !here:
-			return false, fmt.Errorf("item %v is there and should not be", k)
-		case k.Type != store.TypeExtent:
-			if !bytes.Equal(v, want.bytes()) {
-				return false, fmt.Errorf("item %v has another value than was put", k)
-			}
-			return true, nil
+		if !here || !bytes.Equal(v, want.bytes()) {
+			return false, fmt.Errorf("item %v is there, want %v, or has another value", k, here)
 		}
-		e, err := store.ParseExtent(v)
-		if err != nil || int(e.Count) != want.size {
-			return false, fmt.Errorf("item %v: extent of %d bytes, want %d: %w", k, e.Count, want.size, err)
-		}
-		reads = append(reads, store.Read{Extent: e, Dst: make([]byte, e.Count)})
-		wants, keys = append(wants, want), append(keys, k)
 		return true, nil
 	})
+	if err == nil && n != h.count[state] {
+		err = fmt.Errorf("%d small items, want %d", n, h.count[state])
+	}
+	if err == nil {
+		err = s.Read(bg, reads(found))
+	}
+	if err == nil {
+		err = comparePieces(found, slices.Clone(h.data[state]))
+	}
 	if err != nil {
 		return state, fmt.Errorf("state %d: %w", state, err)
 	}
-	if n != h.count[state] {
-		return state, fmt.Errorf("state %d: %d items, want %d", state, n, h.count[state])
+	return state, nil
+}
+
+// piece is a run of an object's data.
+type piece struct {
+	object, at uint64
+	extent     store.Extent
+	data       []byte
+}
+
+func (p piece) end() uint64 { return p.at + uint64(len(p.data)) }
+
+func (p piece) compare(o piece) int {
+	return cmp.Or(cmp.Compare(p.object, o.object), cmp.Compare(p.at, o.at))
+}
+
+func foundPiece(k store.Key, v []byte) (piece, error) {
+	e, err := store.ParseExtent(v)
+	if err == nil && uint64(e.Count) > k.Sub {
+		err = fmt.Errorf("item %v begins before its object", k)
 	}
-	if err := s.Read(bg, reads); err != nil {
-		return state, fmt.Errorf("state %d: %w", state, err)
+	return piece{k.Object, k.Sub - uint64(e.Count), e, make([]byte, e.Count)}, err
+}
+
+func reads(ps []piece) []store.Read {
+	rs := make([]store.Read, len(ps))
+	for i, p := range ps {
+		rs[i] = store.Read{Extent: p.extent, Dst: p.data}
 	}
-	for i, r := range reads {
-		if !bytes.Equal(r.Dst, wants[i].bytes()) {
-			return state, fmt.Errorf("state %d: item %v: other data than was sealed", state, keys[i])
+	return rs
+}
+
+// comparePieces checks that both are the same bytes at the same places, however
+// they are cut. It uses both up.
+func comparePieces(got, want []piece) error {
+	for len(got) > 0 && len(want) > 0 {
+		g, w := &got[0], &want[0]
+		if g.object != w.object || g.at != w.at {
+			return fmt.Errorf("object %d has data at %d, want object %d at %d", g.object, g.at, w.object, w.at)
+		}
+		n := min(len(g.data), len(w.data))
+		if !bytes.Equal(g.data[:n], w.data[:n]) {
+			return fmt.Errorf("object %d, offset %d: other data than was sealed", g.object, g.at)
+		}
+		for _, p := range []*piece{g, w} {
+			p.at, p.data = p.at+uint64(n), p.data[n:]
+		}
+		if len(g.data) == 0 {
+			got = got[1:]
+		}
+		if len(w.data) == 0 {
+			want = want[1:]
 		}
 	}
-	return state, nil
+	if len(got) != len(want) {
+		return fmt.Errorf("%d pieces of data are too many, %d are missing", len(got), len(want))
+	}
+	return nil
 }
 
 // present compares the present state of s.
@@ -175,8 +240,7 @@ func (h *history) present(s *store.Store) (state int, err error) {
 // update makes edits the next state, in store and history. ErrFull leaves both
 // as they are.
 func (h *history) update(s *store.Store, edits []edit, freeing bool) error {
-	next := h.last + 1
-	fn := func(tx *store.Tx) error {
+	return h.updateWith(s, edits, freeing, func(tx *store.Tx) error {
 		for _, e := range edits {
 			var err error
 			switch {
@@ -191,13 +255,24 @@ func (h *history) update(s *store.Store, edits []edit, freeing bool) error {
 				return err
 			}
 		}
-		return tx.Put(stateKey, binary.BigEndian.AppendUint64(nil, uint64(next)))
-	}
+		return nil
+	})
+}
+
+// updateWith is update where change makes the edits in the store.
+func (h *history) updateWith(s *store.Store, edits []edit, freeing bool, change func(*store.Tx) error) error {
+	next := h.last + 1
 	call := s.Update
 	if freeing {
 		call = s.UpdateFreeing
 	}
-	if err := call(bg, fn); err != nil {
+	err := call(bg, func(tx *store.Tx) error {
+		if err := change(tx); err != nil {
+			return err
+		}
+		return tx.Put(stateKey, binary.BigEndian.AppendUint64(nil, uint64(next)))
+	})
+	if err != nil {
 		return err
 	}
 	h.add(edits)
@@ -247,35 +322,61 @@ func (w *writer) slot() (object, at uint64) {
 	return 1000 + n%4, n / 4 * slotSize
 }
 
-// slotItems are the items of one slot, in order.
-func (w *writer) slotItems(object, at uint64) (items []edit, err error) {
-	err = w.s.View(bg, func(tx *store.Tx) error {
-		from := store.Key{Object: object, Type: store.TypeExtent, Sub: at + 1}
-		to := store.Key{Object: object, Type: store.TypeExtent, Sub: at + slotSize + 1}
-		return tx.Scan(from, to, func(k store.Key, v []byte) (bool, error) {
-			e, err := store.ParseExtent(v)
-			c, here := w.at(k, w.last)
-			if err == nil && !here {
-				err = fmt.Errorf("item %v is there and should not be", k)
-			}
-			items = append(items, edit{k, true, c, e})
-			return true, err
-		})
+// cutSlot returns the edits of the model that leave the first keep bytes of a
+// slot.
+func (w *writer) cutSlot(object, at, keep uint64) (edits []edit) {
+	for _, p := range w.data[w.last] {
+		if p.object != object || p.end() <= at+keep || p.at >= at+slotSize {
+			continue
+		}
+		edits = append(edits, edit{key: dataKey(object, int(p.end()))})
+		if p.at < at+keep {
+			k := dataKey(object, int(p.end()))
+			c, _ := w.at(k, w.last)
+			c.size = int(at + keep - p.at)
+			edits = append(edits, edit{key: dataKey(object, int(at+keep)), here: true, content: c})
+		}
+	}
+	return edits
+}
+
+// cutStored does the same in the store, whatever extents it has by now.
+func cutStored(tx *store.Tx, object, at, keep uint64) error {
+	stored := map[store.Key]store.Extent{}
+	from, to := dataKey(object, int(at+keep)+1), dataKey(object, int(at)+slotSize+1)
+	err := tx.Scan(from, to, func(k store.Key, v []byte) (bool, error) {
+		e, err := store.ParseExtent(v)
+		stored[k] = e
+		return true, err
 	})
-	return items, err
+	for k, e := range stored {
+		if err == nil {
+			err = tx.Delete(k)
+		}
+		if begin := k.Sub - uint64(e.Count); err == nil && begin < at+keep {
+			err = tx.Put(dataKey(object, int(at+keep)), e.Slice(0, uint32(at+keep-begin)).Append(nil))
+		}
+	}
+	return err
+}
+
+// slotEnd is where the data of a slot ends, counted from its start.
+func (w *writer) slotEnd(object, at uint64) (end uint64) {
+	for _, p := range w.data[w.last] {
+		if p.object == object && p.at >= at && p.at < at+slotSize {
+			end = p.end() - at
+		}
+	}
+	return end
 }
 
 // randomData seals data for one slot and puts it there: over all that was there,
 // or behind a part of it.
 func (w *writer) randomData() error {
 	object, at := w.slot()
-	old, err := w.slotItems(object, at)
-	if err != nil {
-		return err
-	}
 	keep := uint64(0)
-	if w.r.IntN(3) == 0 && len(old) > 0 {
-		keep = uint64(w.r.IntN(int(old[len(old)-1].key.Sub - at)))
+	if end := w.slotEnd(object, at); end > 0 && w.r.IntN(3) == 0 {
+		keep = w.r.Uint64N(end)
 	}
 	c := w.randomContent(1 + w.r.IntN(min(slotSize-int(keep), 1<<(4+w.r.IntN(13)))))
 	f := w.s.NewFlush()
@@ -284,43 +385,21 @@ func (w *writer) randomData() error {
 	if err != nil {
 		return err
 	}
-	edits := cutSlot(old, at, keep)
-	end := at + keep
-	for _, e := range extents {
-		end += uint64(e.Count)
-		edits = append(edits, edit{store.Key{Object: object, Type: store.TypeExtent, Sub: end}, true, content{c.off, int(e.Count)}, e})
-		c.off += int(e.Count)
-	}
-	return w.update(w.s, edits, false)
-}
-
-// cutSlot returns the edits that leave the first keep bytes of a slot.
-func cutSlot(old []edit, at, keep uint64) (edits []edit) {
-	begin := at
-	for _, o := range old {
-		end := o.key.Sub
-		if end > at+keep {
-			edits = append(edits, edit{key: o.key})
-			if begin < at+keep {
-				n := at + keep - begin
-				k := o.key
-				k.Sub = at + keep
-				edits = append(edits, edit{k, true, content{o.off, int(n)}, o.extent.Slice(0, uint32(n))})
-			}
+	put := edit{dataKey(object, int(at+keep)+c.size), true, c, extents[0]} // a slot is at most a frame
+	return w.updateWith(w.s, append(w.cutSlot(object, at, keep), put), false, func(tx *store.Tx) error {
+		if err := cutStored(tx, object, at, keep); err != nil {
+			return err
 		}
-		begin = end
-	}
-	return edits
+		return tx.Put(put.key, put.extent.Append(nil))
+	})
 }
 
 // dropData empties one slot.
 func (w *writer) dropData() error {
 	object, at := w.slot()
-	old, err := w.slotItems(object, at)
-	if err != nil {
-		return err
-	}
-	return w.update(w.s, cutSlot(old, at, 0), true)
+	return w.updateWith(w.s, w.cutSlot(object, at, 0), true, func(tx *store.Tx) error {
+		return cutStored(tx, object, at, 0)
+	})
 }
 
 // randomChange makes one Update, unless the volume is full.

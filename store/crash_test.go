@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coffer-fs/coffer/key"
 	"github.com/coffer-fs/coffer/store"
 	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/host/memhost"
@@ -144,6 +145,20 @@ type plan struct {
 	steps    int
 	keys     uint64
 	slots    int
+	rekeys   bool // another key now and then
+}
+
+// newestSlot opens the slot of the newest generation, made by storetest.Secret.
+type newestSlot struct{}
+
+func (newestSlot) Unlock(_ context.Context, slots []store.Slot) (int, key.Key, error) {
+	newest := 0
+	for i, s := range slots {
+		if s.Generation > slots[newest].Generation {
+			newest = i
+		}
+	}
+	return newest, storetest.Secret(string(slots[newest].Descriptor)).Key, nil
 }
 
 func newPlan(r *rand.Rand) plan {
@@ -151,10 +166,11 @@ func newPlan(r *rand.Rand) plan {
 		host:     memhost.Options{Spares: r.IntN(6), GrowingEnds: r.IntN(3) == 0},
 		capacity: 64 << 20,
 		steps:    60 + r.IntN(120),
+		rekeys:   r.IntN(4) == 0,
 		keys:     1 << (3 + r.IntN(8)),
 		slots:    1 + r.IntN(16),
 		options: store.Options{
-			Unlocker:       storetest.Unlocker("test"),
+			Unlocker:       newestSlot{},
 			NodeCacheBytes: 1, FrameCacheBytes: 1 + r.IntN(128<<10),
 			CheckpointBytes: 8<<10 + r.IntN(256<<10),
 		},
@@ -227,7 +243,7 @@ func (p plan) record(rec *recorder, r *rand.Rand) (*history, error) {
 			return h, err
 		}
 		steps := min(left, 1+r.IntN(p.steps))
-		o := &operator{writer: writer{history: h, s: s, r: r, keys: p.keys, slots: p.slots}, rec: rec}
+		o := &operator{writer: writer{history: h, s: s, r: r, keys: p.keys, slots: p.slots}, rec: rec, rekeys: p.rekeys}
 		err = o.run(steps)
 		o.commits.Wait()
 		if err := errors.Join(err, o.commitErr); err != nil {
@@ -249,6 +265,7 @@ func (p plan) record(rec *recorder, r *rand.Rand) (*history, error) {
 type operator struct {
 	writer
 	rec       *recorder
+	rekeys    bool
 	commits   sync.WaitGroup
 	mu        sync.Mutex
 	commitErr error
@@ -273,15 +290,37 @@ func (o *operator) step(depth int) error {
 		o.commits.Go(func() { o.note(o.commitFor(state)) })
 		return nil
 	case p < 15:
-		err := o.s.Checkpoint(bg)
-		if errors.Is(err, store.ErrFull) {
-			return nil
-		}
-		return err
+		return unlessFull(o.s.Checkpoint(bg))
 	case p < 18 && depth < 2:
 		return o.lookBack(depth)
+	case p < 20:
+		return unlessFull(o.s.EmptyAll(bg))
+	case p < 24 && o.rekeys && depth == 0: // a View would keep the old key in use
+		return unlessFull(nextRekeyStep(o.s))
 	}
 	return o.randomChange()
+}
+
+func unlessFull(err error) error {
+	if errors.Is(err, store.ErrFull) {
+		return nil
+	}
+	return err
+}
+
+// nextRekeyStep takes one of the three steps to another key.
+func nextRekeyStep(s *store.Store) error {
+	switch st := s.KeyState(); {
+	case st.Older == 0:
+		return s.AddGeneration(bg, storetest.Secret(fmt.Sprint("key ", st.Generation+1)))
+	case st.Remaining > 0:
+		return s.Rekey(bg, nil)
+	}
+	err := s.Rekey(bg, nil)
+	if err == nil {
+		err = s.DropOldGenerations(bg)
+	}
+	return err
 }
 
 func (o *operator) note(err error) {
@@ -449,6 +488,14 @@ func (c *cut) goOn(h *memhost.Host, w *writer) error {
 	for range 3 {
 		if err := w.randomChange(); err != nil {
 			return fmt.Errorf("change: %w", err)
+		}
+	}
+	if c.rekeys && w.r.IntN(8) == 0 {
+		c.fate += "another key "
+		for range 3 {
+			if err := unlessFull(nextRekeyStep(w.s)); err != nil {
+				return err
+			}
 		}
 	}
 	if err := w.s.Commit(bg); err != nil {
