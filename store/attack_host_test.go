@@ -7,6 +7,7 @@ import (
 
 	"github.com/coffer-fs/coffer/store"
 	"github.com/coffer-fs/coffer/store/host/faulthost"
+	"github.com/coffer-fs/coffer/store/host/memhost"
 	"github.com/coffer-fs/coffer/store/storetest"
 )
 
@@ -126,5 +127,34 @@ func TestA34_HugeList(t *testing.T) {
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A host that says that it synced and did not, and then crashes: what is found
+// is a state that once was, or damage, and never anything else.
+func TestA35_LyingSync(t *testing.T) {
+	for n := range 12 {
+		v := newVault(t)
+		v.close(t)
+		liar := faulthost.New(v.host)
+		liar.Add(faulthost.Rule{Ops: faulthost.Sync, Fault: faulthost.Pretend, Nth: n, Sticky: true})
+		s, err := store.Open(bg, liar, store.Options{Unlocker: unlocker})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v.s = s
+		for i := range uint64(6) {
+			v.put(t, 10+i, content{int(i) * 1000, 700})
+			v.commit(t)
+			if i == 3 {
+				if err := s.Checkpoint(bg); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for seed := range uint64(20) {
+			v.survey(t, v.host.Clone().Crash(memhost.CrashOptions{Seed: seed}), seed%2 == 0)
+		}
+		s.Close()
 	}
 }
