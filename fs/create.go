@@ -69,6 +69,39 @@ func (f *Tree) make(tx *store.Tx, dir Ino, name string, node NewNode) (Attr, err
 	return n.attr(i), putInode(tx, i, n)
 }
 
+// MakeUnnamed makes a regular file without a name, as O_TMPFILE does, which goes
+// when the handle is closed unless Link gave it one. It belongs where a file in
+// dir would.
+func (f *Tree) MakeUnnamed(ctx context.Context, dir Ino, node NewNode) (*Handle, Attr, error) {
+	if node.Mode&syscall.S_IFMT != syscall.S_IFREG {
+		return nil, Attr{}, errInval
+	}
+	var a Attr
+	err := f.update(ctx, func(tx *store.Tx) error {
+		d, err := getDir(tx, dir)
+		if err != nil {
+			return err
+		}
+		i, err := f.newIno(tx)
+		if err != nil {
+			return err
+		}
+		n := newInode(node, dir, d)
+		n.links = 0
+		a = n.attr(i)
+		return markOrphan(tx, i, n)
+	})
+	if err != nil {
+		return nil, Attr{}, err
+	}
+	h, err := f.OpenInode(ctx, a.Ino)
+	if err != nil {
+		return nil, Attr{}, err
+	}
+	f.setOrphan(h.h, true)
+	return h, a, nil
+}
+
 // newInode is the inode of a new file in directory d.
 func newInode(node NewNode, dir Ino, d inode) inode {
 	t := now()
@@ -108,38 +141,62 @@ func (f *Tree) newIno(tx *store.Tx) (Ino, error) {
 	return i, tx.Put(superKey, s.encode())
 }
 
-// Link gives a file one more name. EPERM for directories, EEXIST, EMLINK.
+// Link gives a file one more name, or the first one to what MakeUnnamed made.
+// EPERM for directories, EEXIST, EMLINK.
 func (f *Tree) Link(ctx context.Context, i, dir Ino, name string) (Attr, error) {
 	if err := checkNewName(name); err != nil {
 		return Attr{}, err
 	}
+	h := f.hold(i) // or it might go meanwhile, if it has no name yet
+	defer f.drop(ctx, h)
 	var a Attr
-	err := f.update(ctx, func(tx *store.Tx) error {
-		n, err := getInode(tx, i)
-		if err != nil {
-			return err
-		}
-		d, err := getDir(tx, dir)
-		switch {
-		case err != nil:
-			return err
-		case n.isDir():
-			return syscall.EPERM
-		case n.links == 0 || d.links == 0:
-			return syscall.ENOENT
-		case n.links >= MaxLinks:
-			return syscall.EMLINK
-		}
-		n.links++
-		n.ctime = now()
-		if err := f.addEntry(tx, dir, &d, name, i, n.kind()); err != nil {
-			return err
-		}
-		a = n.attr(i)
-		return putInode(tx, i, n)
+	err := f.update(ctx, func(tx *store.Tx) (err error) {
+		a, err = f.link(tx, i, dir, name)
+		return err
 	})
-	if err == nil {
-		f.overlay(&a)
+	if err != nil {
+		return a, err
 	}
-	return a, err
+	if a.Links == 1 {
+		f.named(ctx, h)
+	}
+	f.overlay(&a)
+	return a, nil
+}
+
+// named keeps a file that was given its first name, if it still has one.
+func (f *Tree) named(ctx context.Context, h *file) {
+	f.setOrphan(h, false)
+	if a, err := f.GetAttr(ctx, h.ino); err == nil && a.Links == 0 {
+		f.setOrphan(h, true)
+	}
+}
+
+func (f *Tree) link(tx *store.Tx, i, dir Ino, name string) (Attr, error) {
+	n, err := getInode(tx, i)
+	if err != nil {
+		return Attr{}, err
+	}
+	d, err := getDir(tx, dir)
+	switch {
+	case err != nil:
+		return Attr{}, err
+	case n.isDir():
+		return Attr{}, syscall.EPERM
+	case d.links == 0:
+		return Attr{}, syscall.ENOENT
+	case n.links >= MaxLinks:
+		return Attr{}, syscall.EMLINK
+	}
+	if n.links == 0 {
+		if err := tx.Delete(orphanKey(i)); err != nil {
+			return Attr{}, err
+		}
+	}
+	n.links++
+	n.ctime = now()
+	if err := f.addEntry(tx, dir, &d, name, i, n.kind()); err != nil {
+		return Attr{}, err
+	}
+	return n.attr(i), putInode(tx, i, n)
 }

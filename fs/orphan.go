@@ -129,10 +129,14 @@ func (f *Tree) bury(h *file) (again bool) {
 // it open any more it goes.
 func (f *Tree) unnamed(ctx context.Context, i Ino) {
 	h := f.hold(i)
-	f.filesMu.Lock()
-	h.orphan = true
-	f.filesMu.Unlock()
+	f.setOrphan(h, true)
 	f.drop(ctx, h)
+}
+
+func (f *Tree) setOrphan(h *file, orphan bool) {
+	f.filesMu.Lock()
+	defer f.filesMu.Unlock()
+	h.orphan = orphan
 }
 
 // reapAll finishes what a crash, or a close with open files, left undone.

@@ -21,13 +21,14 @@ type bridge struct {
 	fuse.RawFileSystem
 	t       *fs.Tree
 	logger  *slog.Logger
+	server  *fuse.Server // set by Init, before any request
 	handles handles
 }
 
 func newBridge(t *fs.Tree, l *slog.Logger) *bridge {
 	return &bridge{
 		RawFileSystem: fuse.NewDefaultRawFileSystem(), t: t, logger: l,
-		handles: handles{open: map[uint64]*fs.Handle{}},
+		handles: handles{open: map[uint64]handle{}, writers: map[fs.Ino]int{}},
 	}
 }
 
@@ -47,6 +48,8 @@ func (b *bridge) status(op string, node uint64, err error) fuse.Status {
 }
 
 func (b *bridge) String() string { return "coffer" }
+
+func (b *bridge) Init(s *fuse.Server) { b.server = s }
 
 // Forget needs nothing: no state is kept for inodes the kernel knows.
 func (b *bridge) Forget(uint64, uint64) {}

@@ -9,18 +9,22 @@ import (
 	"github.com/coffer-fs/coffer/fs"
 )
 
-func (b *bridge) open(op string, node uint64, out *fuse.OpenOut) fuse.Status {
+func (b *bridge) open(op string, node uint64, flags uint32, out *fuse.OpenOut) fuse.Status {
 	h, err := b.t.OpenInode(background, fs.Ino(node))
 	if err != nil {
 		return b.status(op, node, err)
 	}
-	out.Fh = b.handles.add(h)
-	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
+	b.opened(h, flags, out)
 	return fuse.OK
 }
 
+func (b *bridge) opened(h *fs.Handle, flags uint32, out *fuse.OpenOut) {
+	out.Fh = b.handles.add(h, flags&syscall.O_ACCMODE != syscall.O_RDONLY)
+	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
+}
+
 func (b *bridge) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	return b.open("open", in.NodeId, out)
+	return b.open("open", in.NodeId, in.Flags, out)
 }
 
 func (b *bridge) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
@@ -28,7 +32,18 @@ func (b *bridge) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *
 	if st != fuse.OK {
 		return st
 	}
-	return b.open("create", out.NodeId, &out.OpenOut)
+	return b.open("create", out.NodeId, in.Flags, &out.OpenOut)
+}
+
+func (b *bridge) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
+	n := fs.NewNode{Mode: syscall.S_IFREG | in.Mode&0o7777, UID: in.Uid, GID: in.Gid}
+	h, a, err := b.t.MakeUnnamed(background, fs.Ino(in.NodeId), n)
+	if err != nil {
+		return b.status("tmpfile", in.NodeId, err)
+	}
+	fillEntry(&out.EntryOut, a)
+	b.opened(h, in.Flags, &out.OpenOut)
+	return fuse.OK
 }
 
 func (b *bridge) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
@@ -87,6 +102,13 @@ func (b *bridge) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) 
 	h := b.handles.get(in.Fh)
 	if h == nil {
 		return fuse.EBADF
+	}
+	// The kernel asks without having sent what was written: have it do so, by
+	// having it drop its cache. It would take new data for a hole.
+	if b.handles.written(h.Ino()) {
+		if st := b.server.InodeNotify(in.NodeId, 0, 0); st != fuse.OK && st != fuse.ENOENT {
+			return st
+		}
 	}
 	off, err := h.SeekData(background, int64(in.Offset), int(in.Whence))
 	out.Offset = uint64(off)

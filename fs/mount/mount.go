@@ -16,7 +16,6 @@ import (
 	"log"
 	"log/slog"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 
@@ -152,33 +151,4 @@ type logWriter struct{ l *slog.Logger }
 func (w logWriter) Write(p []byte) (int, error) {
 	w.l.Debug("fuse", "message", string(p))
 	return len(p), nil
-}
-
-// handles are the open files, by the number the kernel knows them by.
-type handles struct {
-	mu   sync.RWMutex
-	next uint64
-	open map[uint64]*fs.Handle
-}
-
-func (hs *handles) add(h *fs.Handle) uint64 {
-	hs.mu.Lock()
-	defer hs.mu.Unlock()
-	hs.next++
-	hs.open[hs.next] = h
-	return hs.next
-}
-
-func (hs *handles) get(fh uint64) *fs.Handle {
-	hs.mu.RLock()
-	defer hs.mu.RUnlock()
-	return hs.open[fh]
-}
-
-func (hs *handles) remove(fh uint64) *fs.Handle {
-	hs.mu.Lock()
-	defer hs.mu.Unlock()
-	h := hs.open[fh]
-	delete(hs.open, fh)
-	return h
 }

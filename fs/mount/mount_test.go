@@ -38,6 +38,9 @@ func mounted(t *testing.T) string {
 			t.Error(err)
 		}
 		m.Wait()
+		if report, err := f.Tree().Check(ctx, nil); err != nil || len(report.Problems) > 0 {
+			t.Errorf("check: %+v, %v", report, err)
+		}
 		if err := f.Close(); err != nil {
 			t.Error(err)
 		}
