@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -74,13 +75,18 @@ func (s *Store) refuseGap(ctx context.Context, g *segment, from uint32, missing 
 	if err != nil {
 		return nil // nothing in it is ours
 	}
-	const window = 1 << 20
-	buf := make([]byte, window+batchHeaderSize)
-	var space [batchHeaderSize]byte
+	const window = maxHostRead - seal.SectorSize // a header may reach beyond it
+	pooled := takeReadBuffer(window + batchHeaderSize)
+	defer giveReadBuffer(pooled)
+	buf := (*pooled)[:window+batchHeaderSize]
+	var space, zeros [batchHeaderSize]byte
 	for off := int64(from); off+batchHeaderSize <= s.segmentSize; off += window {
 		n := min(int64(len(buf)), s.segmentSize-off)
 		got := s.readSome(ctx, g.id, off, buf[:n])
 		for i := 0; i+batchHeaderSize <= got && i < window; i += seal.SectorSize {
+			if bytes.Equal(buf[i:i+batchHeaderSize], zeros[:]) {
+				continue // never written
+			}
 			place := uint32(off) + uint32(i)
 			h, err := openBatchHeader(k, place, space[:0], buf[i:i+batchHeaderSize], uint32(s.segmentSize)-place)
 			if err == nil && h.sequence > missing && h.synced >= missing {
