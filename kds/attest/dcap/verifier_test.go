@@ -199,3 +199,18 @@ func BenchmarkQuote(b *testing.B) {
 		}
 	})
 }
+
+// The bytes of evidence are the table in docs/protocol.md, for ever.
+func TestEvidenceBytes(t *testing.T) {
+	c := dcap.Collateral{PCKChain: "b", PCKCRLIssuerChain: "c", RootCACRL: dcap.Hex("d"), PCKCRL: dcap.Hex("e"),
+		TCBInfoIssuerChain: "f", TCBInfo: "g", TCBInfoSignature: dcap.Hex("h"),
+		QEIdentityIssuerChain: "i", QEIdentity: "j", QEIdentitySignature: dcap.Hex("k")}
+	e, err := dcap.Evidence([]byte("a"), c)
+	want := "\x00\x00\x00\x17coffer/dcap/v1/evidence"
+	for _, part := range "abcdefghijk" {
+		want += "\x00\x00\x00\x01" + string(part)
+	}
+	if err != nil || string(e.Data) != want || e.Format != attest.FormatSGXQuote {
+		t.Errorf("%q, %v", e.Data, err)
+	}
+}
