@@ -11,6 +11,7 @@ import (
 	"fmt"
 
 	"github.com/coffer-fs/coffer/kds/attest"
+	"github.com/coffer-fs/coffer/kds/attest/dcap"
 	"github.com/coffer-fs/coffer/kds/attest/ego"
 	"github.com/coffer-fs/coffer/kds/attest/sim"
 )
@@ -86,10 +87,12 @@ func openSim(o Options) (attest.Platform, error) {
 	return cpu.Start(build, sim.Options{})
 }
 
-// Verifier reads the evidence of others for a program that runs on p. In
-// release mode simulated evidence is not even read.
+// Verifier reads the evidence of others for a program that runs on p. SGX
+// quotes must come with their collateral; only in an SGX enclave, EGo finds
+// collateral itself. In release mode simulated evidence is not even read.
 func Verifier(p attest.Platform) attest.Verifier {
-	v := attest.Verifiers{}
+	quotes := dcap.New(dcap.Options{})
+	v := attest.Verifiers{attest.FormatSGXQuote: quotes, attest.FormatOpenEnclave: quotes}
 	if p.Mode() != attest.Release {
 		v[attest.FormatSim] = sim.Verifier{}
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/coffer-fs/coffer/kds/attest"
+	"github.com/coffer-fs/coffer/kds/attest/dcap"
 	"github.com/coffer-fs/coffer/kds/attest/platform"
 	"github.com/coffer-fs/coffer/kds/kdstest"
 )
@@ -75,5 +76,36 @@ func TestVerifier(t *testing.T) {
 	release := kdstest.Release(kdstest.AppBuild, attest.Secure)
 	if _, err := platform.Verifier(release).Verify(context.Background(), e); !errors.Is(err, attest.ErrEvidence) {
 		t.Errorf("a release program reads simulated evidence: %v", err)
+	}
+}
+
+// Every program reads SGX quotes, by Intel's root and the clock; these are real
+// and old.
+func TestVerifierReadsQuotes(t *testing.T) {
+	const vectors = "../../../testdata/quotes/phala-sgx/"
+	quote, err := os.ReadFile(vectors + "sgx_quote")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(vectors + "sgx_quote_collateral.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := dcap.ParseCollateral(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := dcap.Evidence(quote, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare := attest.Evidence{Format: attest.FormatOpenEnclave, Data: quote}
+	for _, p := range []attest.Platform{kdstest.Sim(t, kdstest.AppBuild), kdstest.Release(kdstest.AppBuild, attest.Secure)} {
+		if _, err := platform.Verifier(p).Verify(context.Background(), e); !errors.Is(err, dcap.ErrDate) {
+			t.Errorf("%s: %v", p.Mode(), err)
+		}
+		if _, err := platform.Verifier(p).Verify(context.Background(), bare); !errors.Is(err, attest.ErrEvidence) {
+			t.Errorf("%s: %v", p.Mode(), err)
+		}
 	}
 }
