@@ -50,7 +50,7 @@ func (f *Tree) hold(i Ino) *file {
 // drop gives back what hold gave. The last one lets the file go, unless
 // something of it is buffered; a file without a name is then deleted.
 func (f *Tree) drop(ctx context.Context, h *file) {
-	if f.release(h) {
+	if f.release(h) && !f.waits(h.ino) {
 		f.reapInMemory(ctx, h)
 	}
 }

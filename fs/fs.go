@@ -66,6 +66,11 @@ type Tree struct {
 	admissions int            // changes that are being buffered
 	cheaper    *sync.Cond     // cost or admissions fell
 
+	known     func(Ino) bool // see KeepKnown
+	waiting   map[Ino]bool   // orphans that are known; guarded by filesMu
+	forgotten []Ino          // orphans to be deleted; guarded by filesMu
+	reapKick  chan struct{}
+
 	stop context.CancelFunc
 	done chan struct{}
 }
@@ -98,7 +103,10 @@ func Format(ctx context.Context, st *store.Store, uid, gid uint32) error {
 // Open opens the filesystem of a volume, and finishes what a crash cut off.
 // Until Close, which does not close it, the volume must not be changed otherwise.
 func Open(ctx context.Context, st *store.Store, o Options) (*FS, error) {
-	f := &Tree{st: st, options: o.withDefaults(), files: map[Ino]*file{}, changed: map[*file]bool{}, done: make(chan struct{})}
+	f := &Tree{
+		st: st, options: o.withDefaults(), files: map[Ino]*file{}, changed: map[*file]bool{},
+		waiting: map[Ino]bool{}, reapKick: make(chan struct{}, 1), done: make(chan struct{}),
+	}
 	f.cheaper = sync.NewCond(&f.filesMu)
 	err := st.View(ctx, func(tx *store.Tx) error {
 		s, err := getSuper(tx)
@@ -129,6 +137,8 @@ func (f *Tree) background(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-f.reapKick:
+			f.reapForgotten(ctx)
 		case <-tick.C:
 			if err := f.Sync(ctx); err != nil && ctx.Err() == nil {
 				f.options.Logger.Warn("background commit", "error", err)
@@ -154,6 +164,9 @@ func (f *Tree) Sync(ctx context.Context) error {
 func (f *Tree) Close() error {
 	f.stop()
 	<-f.done
+	if !f.options.ReadOnly {
+		f.reapWaiting(context.Background())
+	}
 	return f.Sync(context.Background())
 }
 

@@ -12,7 +12,7 @@ import (
 // once if it is small and not open, else by leaving a mark. It reports whether
 // the mark was left.
 func (f *Tree) forget(tx *store.Tx, i Ino, n inode) (orphan bool, err error) {
-	if f.isOpen(i) {
+	if f.isOpen(i) || f.isKnown(i) {
 		return true, markOrphan(tx, i, n)
 	}
 	done, err := deleteItems(tx, i, smallFile)

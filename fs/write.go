@@ -147,7 +147,7 @@ func (f *Tree) block(ctx context.Context, h *file, i int64, read bool) ([]byte, 
 	if b := h.blocks[i]; b != nil {
 		return b, nil
 	}
-	if err := f.st.Reserve(BlockSize); err != nil {
+	if err := f.reserve(ctx, BlockSize); err != nil {
 		return nil, err
 	}
 	b := takeBlock()
@@ -189,7 +189,7 @@ func (f *Tree) writeDirect(ctx context.Context, h *file, p []byte, off int64) er
 	from := off / BlockSize * BlockSize
 	end := off + int64(len(p))
 	to := min((end+BlockSize-1)/BlockSize*BlockSize, max(h.size, end))
-	if err := f.st.Reserve(to - from); err != nil {
+	if err := f.reserve(ctx, to-from); err != nil {
 		return err
 	}
 	defer f.st.Unreserve(to - from)

@@ -23,13 +23,16 @@ type bridge struct {
 	logger  *slog.Logger
 	server  *fuse.Server // set by Init, before any request
 	handles handles
+	known   known
 }
 
 func newBridge(t *fs.Tree, l *slog.Logger) *bridge {
-	return &bridge{
+	b := &bridge{
 		RawFileSystem: fuse.NewDefaultRawFileSystem(), t: t, logger: l,
-		handles: handles{open: map[uint64]handle{}, writers: map[fs.Ino]int{}},
+		handles: handles{open: map[uint64]handle{}, writers: map[fs.Ino]int{}}, known: known{count: map[fs.Ino]uint64{}},
 	}
+	t.KeepKnown(b.known.has)
+	return b
 }
 
 var background = context.Background()
@@ -51,9 +54,6 @@ func (b *bridge) String() string { return "coffer" }
 
 func (b *bridge) Init(s *fuse.Server) { b.server = s }
 
-// Forget needs nothing: no state is kept for inodes the kernel knows.
-func (b *bridge) Forget(uint64, uint64) {}
-
 func (b *bridge) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
 	a, err := b.t.Lookup(background, fs.Ino(in.NodeId), name)
 	if errors.Is(err, syscall.ENOENT) && b.exists(in.NodeId) {
@@ -63,7 +63,7 @@ func (b *bridge) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *
 	if err != nil {
 		return b.status("lookup", in.NodeId, err)
 	}
-	fillEntry(out, a)
+	b.entry(out, a)
 	return fuse.OK
 }
 

@@ -41,7 +41,7 @@ func (b *bridge) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateO
 	if err != nil {
 		return b.status("tmpfile", in.NodeId, err)
 	}
-	fillEntry(&out.EntryOut, a)
+	b.entry(&out.EntryOut, a)
 	b.opened(h, in.Flags, &out.OpenOut)
 	return fuse.OK
 }

@@ -4,8 +4,9 @@
 // A mount shows plaintext to the machine it runs on. It is for debugging and for
 // simulated enclaves; package coffer refuses it to release enclaves.
 //
-// Node ids of the kernel are inode numbers, which are never used twice, so
-// nothing needs to be remembered for the kernel's sake but open files. The
+// Node ids of the kernel are inode numbers, which are never used twice, so all
+// that is remembered for the kernel's sake are open files, and how often it was
+// told of each inode. The
 // kernel may cache names, attributes and data for as long as it likes: nobody
 // else changes the filesystem while it is mounted.
 package mount

@@ -14,7 +14,7 @@ func (b *bridge) make(op string, in *fuse.InHeader, name string, n fs.NewNode, o
 	if err != nil {
 		return b.status(op, in.NodeId, err)
 	}
-	fillEntry(out, a)
+	b.entry(out, a)
 	return fuse.OK
 }
 
@@ -39,7 +39,7 @@ func (b *bridge) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse
 	if err != nil {
 		return b.status("link", in.NodeId, err)
 	}
-	fillEntry(out, a)
+	b.entry(out, a)
 	return fuse.OK
 }
 
@@ -71,7 +71,7 @@ func (b *bridge) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEn
 	return b.readDir(in, true, func(e fuse.DirEntry, a fs.Attr) bool {
 		entry := out.AddDirLookupEntry(e)
 		if entry != nil && a.Ino != 0 {
-			fillEntry(entry, a)
+			b.entry(entry, a)
 		}
 		return entry != nil
 	})
