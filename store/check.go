@@ -118,13 +118,13 @@ func (st *checkedState) totalBytes() (n int64) {
 // stateToCheck returns the state of a new checkpoint, whose table goes with its
 // tree. A volume opened read-only does not change, so its present state does.
 func (s *Store) stateToCheck(ctx context.Context) (*checkedState, error) {
-	if s.host != nil {
-		if err := s.Checkpoint(ctx); err != nil {
+	s.ckptMu.Lock()
+	defer s.ckptMu.Unlock()
+	if s.host != nil { // and nothing is reaped before the View is there
+		if err := s.checkpointLocked(ctx, kindUsual); err != nil {
 			return nil, err
 		}
 	}
-	s.ckptMu.Lock()
-	defer s.ckptMu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

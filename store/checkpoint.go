@@ -53,6 +53,11 @@ type frozenState struct {
 func (s *Store) checkpointAs(ctx context.Context, kind checkpointKind) error {
 	s.ckptMu.Lock()
 	defer s.ckptMu.Unlock()
+	return s.checkpointLocked(ctx, kind)
+}
+
+// checkpointLocked is checkpointAs for who holds ckptMu.
+func (s *Store) checkpointLocked(ctx context.Context, kind checkpointKind) error {
 	f, err := s.freeze(kind)
 	if err != nil {
 		return err

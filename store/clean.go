@@ -13,12 +13,13 @@ import (
 // the checkpoint after it deletes the segment. It consists of ordinary updates
 // and checkpoints: a crash in its middle leaves nothing to be tidied up.
 
-// cleanBest empties the segment that gives most room. ErrFull if none gives any.
-func (s *Store) cleanBest(ctx context.Context) error {
+// cleanBest empties the segment that is best emptied next. ErrFull if there is none
+// of which so much is dead.
+func (s *Store) cleanBest(ctx context.Context, gain int64) error {
 	s.cleanMu.Lock()
 	defer s.cleanMu.Unlock()
 	s.mu.Lock()
-	g, count := s.victim(), len(s.table.byID)
+	g, count := s.victim(gain), len(s.table.byID)
 	s.mu.Unlock()
 	if g == nil {
 		return fmt.Errorf("all %d segments are in use: %w", count, ErrFull)
@@ -29,15 +30,38 @@ func (s *Store) cleanBest(ctx context.Context) error {
 // empty moves everything out of g. What is damaged stays, and marks g as stuck.
 // Callers hold cleanMu.
 func (s *Store) empty(ctx context.Context, g *segment) error {
-	var err error
-	if g.kind == seal.KindLog {
+	err := s.beginEmptying(ctx)
+	switch {
+	case err != nil:
+	case g.kind == seal.KindLog:
 		err = s.emptyLog(ctx, g)
-	} else {
+	default:
 		err = s.emptyNodes(ctx, map[host.SegmentID]bool{g.id: true})
 	}
 	if err != nil {
 		return fmt.Errorf("empty %v segment %d: %w", g.kind, g.id, err)
 	}
+	return nil
+}
+
+// maxLent is how many segments emptying one may take beyond the limit: one for what
+// lives in it, and one because others may take the rest of the open one.
+const maxLent = 2
+
+// beginEmptying makes sure that there is room to empty a segment. What was emptied
+// before is deleted first if there are many.
+func (s *Store) beginEmptying(ctx context.Context) error {
+	s.mu.Lock()
+	full := s.countSegments() >= s.limitSegments(spaceFreeing) && s.deadSegments() > 0
+	s.mu.Unlock()
+	if full {
+		if err := s.reclaimDead(ctx); err != nil && !errors.Is(err, ErrFull) {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lent = maxLent
 	return nil
 }
 

@@ -25,8 +25,12 @@ func (s *Store) emptyNodes(ctx context.Context, ids map[host.SegmentID]bool) err
 	s.mu.Unlock()
 	for {
 		places, err := s.placesIn(ctx, ids)
-		if err != nil || len(places) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(places) == 0 {
+			s.setMoved(ids)
+			return nil
 		}
 		for _, p := range places {
 			if err := s.touch(ctx, p); errors.Is(err, ErrDamaged) {
@@ -35,6 +39,17 @@ func (s *Store) emptyNodes(ctx context.Context, ids map[host.SegmentID]bool) err
 			} else if err != nil {
 				return err
 			}
+		}
+	}
+}
+
+// setMoved notes that nothing of the present state is left in these segments.
+func (s *Store) setMoved(ids map[host.SegmentID]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id := range ids {
+		if g := s.table.byID[id]; g != nil {
+			g.moved = true
 		}
 	}
 }

@@ -66,6 +66,9 @@ func (f *Flush) place(object, off uint64, p []byte) ([]placed, []Extent, error) 
 	var extents []Extent
 	for len(p) > 0 {
 		n := min(len(p), MaxFrame)
+		if f.class == spaceCleaning {
+			n = s.fitting(n)
+		}
 		b, err := s.room(n+seal.TagSize, frameRecordSize, f.class)
 		if err != nil {
 			s.kickIfDue()
@@ -81,6 +84,24 @@ func (f *Flush) place(object, off uint64, p []byte) ([]placed, []Extent, error) 
 		p, off = p[n:], off+uint64(n)
 	}
 	return frames, extents, nil
+}
+
+// splitUnit is what a frame is cut to a multiple of to fill a segment up.
+const splitUnit = 4096
+
+// fitting returns how much of n bytes makes a frame that fits into the rest of the
+// open segment, or n if it is not worth it: copies are packed, so that cleaning
+// comes to an end. Callers hold mu.
+func (s *Store) fitting(n int) int {
+	at, used := s.log.offset, batchHeaderSize
+	if b := s.log.open; b != nil {
+		used = b.used + len(b.records)
+	}
+	rest := int(s.segmentSize) - finalRoom - int(at) - used - batchSlack - seal.TagSize - frameRecordSize
+	if rest < n && rest >= splitUnit {
+		return rest / splitUnit * splitUnit
+	}
+	return n
 }
 
 // pin keeps g from being deleted until Close. Callers hold mu.

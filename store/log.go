@@ -48,6 +48,9 @@ func (s *Store) room(frames, records int, class spaceClass) (*batch, error) {
 		if s.closing {
 			return nil, ErrClosed
 		}
+		if frames > 0 && s.crowded(class) {
+			return nil, errWait{func(ctx context.Context) error { return s.reclaim(ctx, class, false) }}
+		}
 		l := &s.log
 		if l.open != nil {
 			if l.open.fits(frames, records) {
@@ -66,7 +69,7 @@ func (s *Store) room(frames, records int, class spaceClass) (*batch, error) {
 			return b, nil
 		}
 		s.giveBuffer(b.buf)
-		if l.next == nil {
+		if l.next == nil || s.crowded(class) {
 			return nil, errWait{func(ctx context.Context) error { return s.prepareNext(ctx, class) }}
 		}
 		if err := s.roll(); err != nil {
@@ -74,6 +77,13 @@ func (s *Store) room(frames, records int, class spaceClass) (*batch, error) {
 		}
 	}
 	return nil, fmt.Errorf("%d bytes for one batch: %w", frames+records, ErrTooLarge)
+}
+
+// crowded reports whether there are more segments than the class may make: then
+// the open one, or the next, was made for cleaning, and is not for others. Callers
+// hold mu.
+func (s *Store) crowded(class spaceClass) bool {
+	return class < spaceCleaning && s.countSegments() > s.limitSegments(class)
 }
 
 // roll ends the open segment with a batch that introduces the next one. Callers
@@ -91,6 +101,7 @@ func (s *Store) roll() error {
 	// A root may name the segment before anything is appended to it: with the
 	// batch that introduces it, its existence becomes durable.
 	l.unsynced[l.seg.id] = true
+	s.kickCleaner()
 	s.kick(kickNext)
 	return nil
 }
@@ -216,7 +227,7 @@ func (s *Store) prepareNext(ctx context.Context, class spaceClass) error {
 			return err
 		}
 		// Making room may need a segment itself, so not with the lock held.
-		if err := s.reclaim(ctx, class); err != nil {
+		if err := s.reclaim(ctx, class, true); err != nil {
 			return err
 		}
 	}
@@ -226,9 +237,10 @@ func (s *Store) tryPrepareNext(ctx context.Context, class spaceClass) (done bool
 	s.prepareMu.Lock()
 	defer s.prepareMu.Unlock()
 	s.mu.Lock()
-	done, err = s.log.next != nil, s.usable()
+	hasNext := s.log.next != nil
+	done, err = hasNext && !s.crowded(class), s.usable()
 	s.mu.Unlock()
-	if done || err != nil {
+	if done || hasNext || err != nil {
 		return done, err
 	}
 	g, err := s.makeSegment(ctx, seal.KindLog, class)

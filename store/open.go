@@ -27,7 +27,8 @@ func Open(ctx context.Context, v host.Volume, o Options) (*Store, error) {
 		reader: v, logger: o.Logger, options: o,
 		table: newTable(), views: map[uint64]int{},
 		kicks: make(chan struct{}, 1), done: make(chan struct{}),
-		frames: newFrameCache(o.FrameCacheBytes),
+		cleanKicks: make(chan struct{}, 1),
+		frames:     newFrameCache(o.FrameCacheBytes),
 	}
 	s.nodes.s = s
 	s.log.unsynced = map[host.SegmentID]bool{}
@@ -278,6 +279,21 @@ func (s *Store) beginSession(ctx context.Context) error {
 		return fmt.Errorf("begin session: %w", err)
 	}
 	s.deleteOrphans(ctx, listed)
+	return s.shrink(ctx)
+}
+
+// shrink gives back what sessions that crashed took beyond the volume's size, as
+// far as it can: the next session may crash as well.
+func (s *Store) shrink(ctx context.Context) error {
+	for range maxReclaimTries {
+		more, err := s.cleanStep(ctx, s.totalSegments(), gainAtNeed)
+		if errors.Is(err, ErrFull) || err == nil && !more {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("begin session: %w", err)
+		}
+	}
 	return nil
 }
 

@@ -270,10 +270,7 @@ func (s *Store) waitOld(ctx context.Context) (count int, waited bool, err error)
 	left := s.leftOld()
 	stuck := slices.DeleteFunc(slices.Clone(left), func(g *segment) bool { return !g.stuck })
 	movable := slices.ContainsFunc(left, func(g *segment) bool { return !g.stuck && !s.inUse(g) })
-	if s.released == nil {
-		s.released = make(chan struct{})
-	}
-	wait := s.released
+	wait := s.waitRelease()
 	s.mu.Unlock()
 	if len(left) == len(stuck) {
 		if len(left) == 0 {

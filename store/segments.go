@@ -28,6 +28,7 @@ type segment struct {
 	pins   int   // flushes that sealed into it and have not ended
 	doomed bool  // to be deleted; no state that can be opened needs it
 	moving bool  // being emptied: no page of the table stays in it
+	moved  bool  // the next checkpoint will have written its nodes elsewhere
 	stuck  bool  // a damaged frame keeps it from being emptied
 	sk     atomic.Pointer[seal.SegmentKey]
 }

@@ -14,12 +14,9 @@ const (
 	spaceUser     spaceClass = iota // new data: none of the reserve
 	spaceFreeing                    // what makes room in the end, or had room reserved
 	spaceCleaning                   // copies of what lives in segments being emptied
-	spaceNode                       // checkpoints: all of it
-	spaceSession                    // opening: a full volume must open, so beyond it
+	spaceNode                       // checkpoints: all of it, and at need beyond it
+	spaceSession                    // opening: a full volume must open, so still further
 )
-
-// sessionOverdraft is how many segments opening may take beyond the limit.
-const sessionOverdraft = 4
 
 // Space is the room of a volume, in bytes.
 type Space struct {
@@ -47,23 +44,26 @@ func (s *Store) availableBytes() int64 {
 	return max(0, segments*perSegment-s.usedBytes())
 }
 
-// limitSegments is how many segments there may be when one of this class is
-// made. What a checkpoint may write stays back for nodes, and one segment for
-// cleaning to have somewhere to copy to.
+// limitSegments is how many segments there may be with the last one made for
+// this class. What a checkpoint may write stays back for nodes, and one segment
+// for cleaning to have somewhere to copy to. What must not fail may go beyond the
+// volume's size for a while: the cleaner brings it back.
 func (s *Store) limitSegments(class spaceClass) int {
-	total := s.totalSegments()
-	nodes := 1 + total/16
+	total, nodes := s.totalSegments(), s.nodeReserve()
 	switch class {
 	case spaceSession:
-		return total + sessionOverdraft
+		return total + 3*(nodes+1)
 	case spaceNode:
-		return total
+		return total + 2*(nodes+1)
 	case spaceCleaning:
 		return total - nodes
 	default:
 		return total - nodes - 1
 	}
 }
+
+// nodeReserve is how many segments hold the nodes of one checkpoint.
+func (s *Store) nodeReserve() int { return 1 + s.maxDirty()/int(s.segmentSize) }
 
 func (s *Store) totalSegments() int { return int(s.capacity / s.segmentSize) }
 
@@ -78,8 +78,15 @@ func (s *Store) usableSegments() int {
 func (s *Store) takeSpace(class spaceClass) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.countSegments() >= s.limitSegments(class) {
-		return false
+	have := s.countSegments()
+	if class == spaceSession {
+		have -= s.deadSegments() // they may be gone from the host already
+	}
+	if have >= s.limitSegments(class) {
+		if class != spaceCleaning || s.lent == 0 || have >= s.limitSegments(spaceNode)-s.nodeReserve() {
+			return false
+		}
+		s.lent--
 	}
 	s.making++
 	return true

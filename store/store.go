@@ -54,17 +54,22 @@ type Store struct {
 	reserved       int64          // see Reserve
 	making         int            // segments being made and not yet in table
 	views          map[uint64]int // active, by the tick they started at
-	tick           uint64         // grows with every root
+	tick           uint64         // grows with every root, and when segments are reaped
 	graves         []grave
 	deleted        uint64        // segments so far
+	lent           int           // segments that emptying one may take beyond the limit
 	released       chan struct{} // closed when a View or a Flush ends; nil if nobody waits
 	failure        error         // final
 	closed         bool
 
+	asked uint64 // batches when syncsOften was asked last
+
 	kicks chan struct{} // wakes the background worker
 	work  atomic.Uint32 // kick bits
-	done  chan struct{} // closed when the worker has ended
-	stop  context.CancelFunc
+	done  chan struct{} // closed when the worker and the cleaner have ended
+
+	cleanKicks chan struct{} // wakes the cleaner
+	stop       context.CancelFunc
 }
 
 // usable returns the error that keeps the volume from being changed, if any.

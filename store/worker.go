@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -39,15 +40,24 @@ func (s *Store) kickIfDue() {
 	}
 }
 
-// startWorker starts the one goroutine of a Store. Close waits for it.
+// startWorker starts the two goroutines of a Store, the worker and the cleaner.
+// Close waits for them.
 func (s *Store) startWorker() {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
+	if s.host == nil {
+		close(s.done)
+		return
+	}
+	s.mu.Lock()
+	s.kickCleaner()
+	s.mu.Unlock()
 	go func() {
 		defer close(s.done)
-		if s.host != nil {
-			s.worker(ctx)
-		}
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		wg.Go(func() { s.cleaner(ctx) })
+		s.worker(ctx)
 	}()
 }
 
@@ -80,6 +90,9 @@ func (s *Store) changed() bool {
 // waits for it: whoever needs the result tries again and gets the error.
 func (s *Store) background(ctx context.Context, work uint32) {
 	if work&kickNext != 0 {
+		if s.syncsOften() {
+			prepareSegments(ctx, s.host, s.segmentSize)
+		}
 		if _, err := s.tryPrepareNext(ctx, spaceUser); err != nil && !errors.Is(err, ErrClosed) {
 			s.logger.Warn("prepare log segment", "error", err)
 		}
@@ -142,4 +155,17 @@ func (s *Store) deleteNext(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// smallBatch is the mean size of batches below which a volume counts as one that
+// is synced often, in bytes.
+const smallBatch = 256 << 10
+
+// syncsOften reports whether the batches since it was last asked were small.
+func (s *Store) syncsOften() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	batches := s.log.sequence - s.asked
+	s.asked = s.log.sequence
+	return int64(batches)*smallBatch > s.segmentSize
 }
