@@ -11,6 +11,7 @@ const (
 	exitMaster   = 4 // the master key is damaged, unreadable or open to others
 	exitAudit    = 5 // the audit log is damaged, in use or cannot be written
 	exitListen   = 6 // the address cannot be listened on
+	exitEvidence = 7 // the evidence is not valid
 )
 
 // exitCodes says each code in words.
@@ -22,4 +23,5 @@ var exitCodes = map[int]string{
 	exitMaster:   "the master key is damaged, unreadable or open to others",
 	exitAudit:    "the audit log is damaged, in use or cannot be written",
 	exitListen:   "the address cannot be listened on",
+	exitEvidence: "the evidence is not valid",
 }

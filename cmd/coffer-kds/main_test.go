@@ -34,7 +34,8 @@ func TestMain(m *testing.M) {
 // The scripts in testdata are also how the commands are used.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+		Dir:   "testdata",
+		Setup: setupQuotes,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "node": node, "halt": halt, "damage": damage,
 		},
