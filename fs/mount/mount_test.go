@@ -2,6 +2,7 @@ package mount_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/coffer-fs/coffer/fs"
 	"github.com/coffer-fs/coffer/fs/mount"
+	"github.com/coffer-fs/coffer/store/host/memhost"
 	"github.com/coffer-fs/coffer/store/storetest"
 )
 
@@ -16,11 +18,18 @@ import (
 // end of the test.
 func mounted(t *testing.T) string {
 	t.Helper()
+	return mountedWith(t, 1<<30)
+}
+
+func mountedWith(t *testing.T, capacity int64) string {
+	t.Helper()
 	if _, err := os.Stat("/dev/fuse"); err != nil {
 		t.Skip("this machine has no /dev/fuse")
 	}
 	ctx := context.Background()
-	st := storetest.New(t)
+	v := memhost.New(memhost.Options{Forgetful: true})
+	storetest.Create(t, v, capacity)
+	st := storetest.Open(t, v)
 	if err := fs.Format(ctx, st, uint32(os.Getuid()), uint32(os.Getgid())); err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +50,7 @@ func mounted(t *testing.T) string {
 		if report, err := f.Tree().Check(ctx, nil); err != nil || len(report.Problems) > 0 {
 			t.Errorf("check: %+v, %v", report, err)
 		}
-		if err := f.Close(); err != nil {
+		if err := errors.Join(f.Close(), st.Close()); err != nil {
 			t.Error(err)
 		}
 	})
