@@ -170,3 +170,44 @@ func TestA17_SpliceForks(t *testing.T) {
 	h.SetRecord("root", a.host.Record("root"))
 	b.both(t, h)
 }
+
+// After the key was changed, the header of before opens nothing of what there is
+// now, with neither key; and with the root of before it leads to nothing new.
+func TestA26_RollBackHeader(t *testing.T) {
+	v, _ := filled(t)
+	v.close(t)
+	before := v.fork()
+	v.s = mustOpen(t, v.host, oldSecret, newSecret)
+	if err := rekey(v.s); err != nil {
+		t.Fatal(err)
+	}
+	v.s.Close()
+	v.s = mustOpen(t, v.host, newSecret)
+	v.put(t, 50, content{0, 700})
+	v.s.Close()
+	for _, records := range [][]string{{"header"}, {"root"}, {"header", "root"}} {
+		h := v.host.Clone()
+		for _, name := range records {
+			h.SetRecord(name, before.host.Record(name))
+		}
+		for _, secret := range []store.Secret{oldSecret, newSecret} {
+			s, err := openWith(h.Clone(), secret)
+			if err != nil {
+				typed(t, err)
+				continue
+			}
+			for k := range v.items {
+				if err := v.readOne(s, k, before.last); err != nil {
+					typed(t, err)
+				}
+			}
+			s.Close()
+			if len(records) == 1 {
+				t.Errorf("%v of before: the volume opens", records)
+			}
+		}
+	}
+	if _, err := openWith(v.host.Clone(), oldSecret); !errors.Is(err, store.ErrWrongKey) {
+		t.Errorf("the old key: %v", err)
+	}
+}
