@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/coffer-fs/coffer/store"
@@ -57,5 +58,60 @@ func TestEmpty(t *testing.T) {
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Cut off at every call to the host while segments are emptied, and deleted before
+// their checkpoint, a volume has everything that was in it, also if what was not
+// durable is lost.
+func TestCleanCrash(t *testing.T) {
+	ctx := context.Background()
+	rng := newRand(t)
+	v, f := aged(t, rng, 8<<20, 250)
+	clean := func(s *store.Store) error {
+		for range 20 {
+			err := s.CleanStep(ctx)
+			if errors.Is(err, store.ErrFull) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return s.Checkpoint(ctx)
+	}
+	for n, cuts := 0, 0; ; n++ {
+		h := v.Clone()
+		s, err := openWith(h, oldSecret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.CutAt(h.Calls()+n, memhost.Cut(1+n%3))
+		err = clean(s)
+		if err == nil {
+			t.Logf("%d cuts", cuts)
+			if cuts < 5 {
+				t.Error("there was hardly anything to clean")
+			}
+			_ = s.Close()
+			return
+		}
+		cuts++
+		_ = s.Close()
+		for _, decide := range []func(int, memhost.Pending) memhost.Fate{nil, memhost.DropAll, memhost.KeepAll} {
+			after := h.Crash(memhost.CrashOptions{Seed: rng.Uint64(), Decide: decide})
+			s, err := openWith(after, oldSecret)
+			if err != nil {
+				t.Fatalf("cut %d: %v", n, err)
+			}
+			f.mustCheck(s)
+			if err := clean(s); err != nil {
+				t.Fatalf("cut %d: cleaning on: %v", n, err)
+			}
+			f.mustCheck(s)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }

@@ -67,3 +67,10 @@ func (s *Store) MakeNext(ctx context.Context) error { return s.prepareNext(ctx, 
 
 // MaxOrphans is how many unknown segments one opening deletes.
 const MaxOrphans = maxOrphans
+
+// CleanStep deletes empty segments, or empties one. ErrFull if there is nothing to
+// be done.
+func (s *Store) CleanStep(ctx context.Context) error {
+	_, err := s.cleanStep(ctx, 0, gainAtNeed)
+	return err
+}
