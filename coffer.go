@@ -124,12 +124,9 @@ func openStore(ctx context.Context, o Options, u store.Unlocker) (*Volume, error
 // configuration says, sealed with the key that it names. The root directory
 // belongs to uid and gid.
 func Create(ctx context.Context, o Options, uid, gid uint32) error {
-	o, err := o.check()
+	o, err := o.checkPersistent()
 	if err != nil {
 		return err
-	}
-	if o.Config.PersistentFileSystemSize == 0 {
-		return ErrNotConfigured
 	}
 	s, err := o.secret(ctx)
 	if err != nil {
@@ -142,7 +139,7 @@ func Create(ctx context.Context, o Options, uid, gid uint32) error {
 // CreateWith is Create with a secret that NewSecret gave before: whoever makes
 // the place for a volume first wants to know that there is a key for it.
 func CreateWith(ctx context.Context, o Options, s store.Secret, uid, gid uint32) error {
-	o, err := o.check()
+	o, err := o.checkPersistent()
 	if err != nil {
 		return err
 	}
@@ -166,7 +163,7 @@ func create(ctx context.Context, v host.Volume, capacity int64, s store.Secret, 
 func openInMemory(ctx context.Context, o Options) (*Volume, error) {
 	size := o.Config.InMemoryFileSystemSize
 	if size == 0 {
-		return nil, ErrNotConfigured
+		return nil, fmt.Errorf("%w, and none in memory", ErrNotConfigured)
 	}
 	o.Volume = memhost.New(memhost.Options{LimitBytes: 2 * size, Forgetful: true})
 	s := ephemeralSecret()
@@ -174,6 +171,15 @@ func openInMemory(ctx context.Context, o Options) (*Volume, error) {
 		return nil, fmt.Errorf("filesystem in memory: %w", err)
 	}
 	return openVolume(ctx, o, known{s})
+}
+
+// checkPersistent is check for what needs a volume.
+func (o Options) checkPersistent() (Options, error) {
+	o, err := o.check()
+	if err == nil && o.Config.PersistentFileSystemSize == 0 {
+		err = ErrNotConfigured
+	}
+	return o, err
 }
 
 // check applies defaults and refuses what can't work, or must not.

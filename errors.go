@@ -10,7 +10,7 @@ var (
 	ErrNotConfigured = errors.New("the configuration has no persistent filesystem")
 	// ErrOtherSpec: the volume is sealed for another key spec than the one the
 	// configuration names.
-	ErrOtherSpec = errors.New("the volume is sealed for another key spec")
+	ErrOtherSpec = errors.New("sealed for another key spec")
 	// ErrHostInProcess: a release enclave was given a host that works inside
 	// the enclave on files of the machine.
 	ErrHostInProcess = errors.New("a release enclave must reach its volume in another process")

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/attest"
@@ -36,7 +38,9 @@ func ParseSlot(s store.Slot) (spec *SpecSlot, machine *MachineSlot, err error) {
 	switch s.Kind {
 	case seal.SlotSpec:
 		spec = &SpecSlot{}
-		err = json.Unmarshal(s.Descriptor, spec)
+		if err = json.Unmarshal(s.Descriptor, spec); err == nil {
+			err = spec.Spec.Check()
+		}
 	case seal.SlotMachine:
 		machine = &MachineSlot{}
 		err = json.Unmarshal(s.Descriptor, machine)
@@ -75,23 +79,22 @@ func (u *unlocker) fromKDS(ctx context.Context, slots []store.Slot) (int, key.Ke
 	if err != nil {
 		return 0, key.Key{}, err
 	}
-	var others []string
+	wrong := fmt.Errorf("%w: it has no key slot", ErrOtherSpec)
 	for i, s := range slots {
 		spec, _, err := ParseSlot(s)
-		if err != nil {
-			return 0, key.Key{}, err
-		}
 		switch {
+		case err != nil:
+			return 0, key.Key{}, err
 		case spec == nil:
-			others = append(others, "the key of one machine")
+			wrong = fmt.Errorf("%w: it is for the key of one machine, the configuration names a key of the KDS", ErrOtherSpec)
 		case spec.Spec.Equal(want):
 			k, _, err := u.o.ask(ctx, want, spec.Generation)
 			return i, k, err
 		default:
-			others = append(others, describe(spec.Spec))
+			wrong = otherSpec(spec.Spec, want)
 		}
 	}
-	return 0, key.Key{}, fmt.Errorf("%w: it is sealed for %q, this enclave has %s", ErrOtherSpec, others, describe(want))
+	return 0, key.Key{}, wrong
 }
 
 func (u *unlocker) fromMachine(slots []store.Slot) (int, key.Key, error) {
@@ -108,15 +111,36 @@ func (u *unlocker) fromMachine(slots []store.Slot) (int, key.Key, error) {
 			return i, k, err
 		}
 	}
-	return 0, key.Key{}, fmt.Errorf("%w: it needs a KDS, this enclave has the key of its machine", ErrOtherSpec)
+	return 0, key.Key{}, fmt.Errorf("%w: it is for a key of the KDS, this enclave has the key of its machine", ErrOtherSpec)
 }
 
-// describe shows a spec to a person.
-func describe(s kds.Spec) string {
-	return fmt.Sprintf("%s key for %s", s.MasterKeyType, s.PolicyConstraint.Canonical())
+// otherSpec says in which terms two specs differ, and leaves out the others.
+func otherSpec(volume, configured kds.Spec) error {
+	v, c := terms(volume), terms(configured)
+	return fmt.Errorf("%w: it is for %q, the configuration names %q", ErrOtherSpec, without(v, c), without(c, v))
+}
+
+func terms(s kds.Spec) []string {
+	return append([]string{s.Name, string(s.MasterKeyType)}, strings.Fields(s.PolicyConstraint.Canonical())...)
+}
+
+// without is a with dots in place of what is in b too.
+func without(a, b []string) string {
+	var out []string
+	for _, t := range a {
+		switch {
+		case !slices.Contains(b, t):
+			out = append(out, t)
+		case len(out) == 0 || out[len(out)-1] != "...":
+			out = append(out, "...")
+		}
+	}
+	return strings.Join(out, " ")
 }
 
 // NewSecret gets the key that the configuration names, for a key slot to be made.
+// If the volume of o has a slot for the machine's key already, it is that key: so
+// a migration to it that was stopped can go on.
 func NewSecret(ctx context.Context, o Options) (store.Secret, error) { return o.secret(ctx) }
 
 func (o Options) secret(ctx context.Context) (store.Secret, error) {
@@ -125,7 +149,7 @@ func (o Options) secret(ctx context.Context) (store.Secret, error) {
 		return store.Secret{}, err
 	}
 	if source != kds.FromKDS {
-		return o.machineSecret()
+		return o.machineSecret(ctx)
 	}
 	spec, err := o.spec()
 	if err != nil {
@@ -139,13 +163,43 @@ func (o Options) secret(ctx context.Context) (store.Secret, error) {
 	return store.Secret{Kind: seal.SlotSpec, Descriptor: d, Key: k}, err
 }
 
-func (o Options) machineSecret() (store.Secret, error) {
+func (o Options) machineSecret(ctx context.Context) (store.Secret, error) {
+	if s, ok := o.presentMachineSecret(ctx); ok {
+		return s, nil
+	}
 	k, info, err := o.Platform.SealKey(attest.SealToSigner, nil)
 	if err != nil {
 		return store.Secret{}, fmt.Errorf("machine key: %w", err)
 	}
 	d, err := json.Marshal(MachineSlot{sealedToSigner, info})
 	return store.Secret{Kind: seal.SlotMachine, Descriptor: d, Key: k}, err
+}
+
+// presentMachineSecret is the machine's key of a slot that the volume has. The
+// host chose what the slot says, so it counts only if it opens.
+func (o Options) presentMachineSecret(ctx context.Context) (store.Secret, bool) {
+	if o.Volume == nil {
+		return store.Secret{}, false
+	}
+	_, h, err := store.ReadHeader(ctx, o.Volume)
+	if err != nil {
+		return store.Secret{}, false // there is no volume yet, or opening it will say what is wrong
+	}
+	for i, s := range h.Slots {
+		slot := store.Slot{Kind: s.Kind, Generation: s.Generation, Descriptor: s.Descriptor}
+		_, k, err := (&unlocker{o}).fromMachine([]store.Slot{slot})
+		if err != nil {
+			continue
+		}
+		if ring, err := h.Unlock(i, k); err == nil {
+			for _, vk := range ring {
+				vk.Destroy()
+			}
+			return store.Secret{Kind: s.Kind, Descriptor: s.Descriptor, Key: k}, true
+		}
+		k.Destroy()
+	}
+	return store.Secret{}, false
 }
 
 // source decides where the key comes from, and warns of the weaker one.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,7 +14,7 @@ import (
 	"github.com/coffer-fs/coffer/store"
 )
 
-// checkResult is what a check found.
+// checkResult is what a check found: of the volume, and of the files in it.
 type checkResult struct {
 	Sequence  uint64   `json:"sequence"`
 	Segments  int      `json:"segments"`
@@ -23,8 +24,15 @@ type checkResult struct {
 	Bytes     int64    `json:"sealedBytes"`
 	Seconds   float64  `json:"seconds"`
 	Damaged   int64    `json:"damaged"`
-	Damage    []string `json:"damage"`
+	Damage    []string `json:"damage"` // the first of them
 	Miscounts []string `json:"miscounts"`
+	// Not looked at if the volume is damaged.
+	Inodes      uint64   `json:"inodes"`
+	Directories uint64   `json:"directories"`
+	Entries     uint64   `json:"entries"`
+	FileBytes   uint64   `json:"fileBytes"`
+	ProblemsAll uint64   `json:"problemsAll"`
+	Problems    []string `json:"problems"` // the first of them
 }
 
 func newCheck() *cobra.Command {
@@ -34,16 +42,14 @@ func newCheck() *cobra.Command {
 		Use:   "check VOLUME",
 		Short: "Verify every frame of a volume, and recount what is in use",
 		Long: `check reads and verifies every sealed frame that the volume's present state
-refers to, and recounts from scratch what is in use of each segment. It changes
-nothing.`,
+refers to, recounts from scratch what is in use of each segment, and compares
+names, files and sizes with each other. It changes nothing.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, a []string) error {
 			return f.withVolume(c, a[0], true, func(ctx context.Context, v *coffer.Volume) error {
-				r, err := check(ctx, c, v.Store())
-				if err == nil || len(r.Damage)+len(r.Miscounts) > 0 {
-					if perr := printCheck(c.OutOrStdout(), r, asJSON); perr != nil {
-						return errors.Join(err, perr)
-					}
+				r, err := check(ctx, c, v)
+				if err == nil || r.foundSomething() {
+					err = errors.Join(err, r.print(c.OutOrStdout(), asJSON))
 				}
 				return volumeError(a[0], err)
 			})
@@ -54,32 +60,65 @@ nothing.`,
 	return c
 }
 
-func check(ctx context.Context, c *cobra.Command, st *store.Store) (checkResult, error) {
+// errTree: files, names and sizes contradict each other.
+var errTree = errors.New("the filesystem contradicts itself")
+
+func check(ctx context.Context, c *cobra.Command, v *coffer.Volume) (checkResult, error) {
+	r := checkResult{Damage: []string{}, Miscounts: []string{}, Problems: []string{}}
+	begun := time.Now()
+	err := r.checkStore(ctx, c, v)
+	if err == nil {
+		err = r.checkTree(ctx, v)
+	}
+	r.Seconds = time.Since(begun).Seconds()
+	return r, err
+}
+
+func (r *checkResult) checkStore(ctx context.Context, c *cobra.Command, v *coffer.Volume) error {
 	bar := newBar(c.ErrOrStderr(), "check", 0)
 	defer bar.finish()
-	begun := time.Now()
-	rep, err := st.Check(ctx, func(r store.Report) { bar.set(r.Bytes, r.TotalBytes) })
-	r := checkResult{
-		Sequence: rep.Sequence, Segments: rep.Segments, Nodes: rep.Nodes, Items: rep.Items, Frames: rep.Frames,
-		Bytes: rep.Bytes, Seconds: time.Since(begun).Seconds(), Damaged: rep.Damaged, Damage: []string{}, Miscounts: []string{},
-	}
+	rep, err := v.Store().Check(ctx, func(r store.Report) { bar.set(r.Bytes, r.TotalBytes) })
+	r.Sequence, r.Segments, r.Nodes, r.Items = rep.Sequence, rep.Segments, rep.Nodes, rep.Items
+	r.Frames, r.Bytes, r.Damaged = rep.Frames, rep.Bytes, rep.Damaged
 	for _, d := range rep.Damage {
 		r.Damage = append(r.Damage, d.String())
 	}
 	for _, m := range rep.Miscounts {
 		r.Miscounts = append(r.Miscounts, m.String())
 	}
-	return r, err
+	return err
 }
 
-func printCheck(w io.Writer, r checkResult, asJSON bool) error {
+func (r *checkResult) checkTree(ctx context.Context, v *coffer.Volume) error {
+	rep, err := v.Tree().Check(ctx, nil)
+	r.Inodes, r.Directories, r.Entries, r.FileBytes = rep.Inodes, rep.Directories, rep.Entries, rep.Bytes
+	r.ProblemsAll = rep.ProblemsAll
+	for _, p := range rep.Problems {
+		r.Problems = append(r.Problems, p.String())
+	}
+	if err == nil && rep.ProblemsAll > 0 {
+		err = fmt.Errorf("%w %d times, the first: %v", errTree, rep.ProblemsAll, rep.Problems[0])
+	}
+	return err
+}
+
+func (r checkResult) foundSomething() bool {
+	return len(r.Damage)+len(r.Miscounts)+len(r.Problems) > 0
+}
+
+func (r checkResult) print(w io.Writer, asJSON bool) error {
 	if asJSON {
 		return printJSON(w, r)
 	}
-	for _, d := range append(r.Damage, r.Miscounts...) {
-		fmt.Fprintln(w, d)
+	p := &printer{w: w}
+	for _, what := range slices.Concat(r.Damage, r.Miscounts, r.Problems) {
+		p.line("%s", what)
 	}
-	fmt.Fprintf(w, "checked %d segments, %d nodes, %d items, %d frames, %s in %.1f s: %d damaged, %d miscounted\n",
+	p.line("checked %d segments, %d nodes, %d items, %d frames, %s in %.1f s: %d damaged, %d miscounted",
 		r.Segments, r.Nodes, r.Items, r.Frames, bytesText(r.Bytes), r.Seconds, r.Damaged, len(r.Miscounts))
-	return nil
+	if r.Damaged == 0 && len(r.Miscounts) == 0 {
+		p.line("checked %d inodes, %d directories, %d entries, %d bytes: %d problems",
+			r.Inodes, r.Directories, r.Entries, r.FileBytes, r.ProblemsAll)
+	}
+	return p.err
 }

@@ -47,6 +47,9 @@ func (f *enclaveFlags) options(c *cobra.Command, volume string) (coffer.Options,
 	if err != nil {
 		return o, nil, err
 	}
+	if o.Config.PersistentFileSystemSize == 0 {
+		return o, nil, fmt.Errorf("%s: %w", f.config, coffer.ErrNotConfigured)
+	}
 	v, err := local.Open(volume)
 	if err != nil {
 		return o, nil, volumeError(volume, err)
@@ -58,13 +61,13 @@ func (f *enclaveFlags) options(c *cobra.Command, volume string) (coffer.Options,
 func (f *enclaveFlags) enclaveOptions(c *cobra.Command) (coffer.Options, error) {
 	var o coffer.Options
 	if f.config == "" {
-		return o, usageError("every enclave has a measured configuration: --config FILE", "--config is required")
+		return o, usageError("every enclave has a measured configuration: COMMAND --config FILE", "--config is required")
 	}
 	if c.Flags().Changed("kds.connection.timeout.seconds") && f.kdsURL == "" {
-		return o, usageError("give both, or none", "the flag --kds.connection.timeout.seconds must be used with --kds.url")
+		return o, usageError("give both, or none: COMMAND --kds.url URL", "the flag --kds.connection.timeout.seconds must be used with --kds.url")
 	}
 	if f.kdsTimeoutSec < 1 {
-		return o, usageError("give at least one second", "--kds.connection.timeout.seconds %d", f.kdsTimeoutSec)
+		return o, usageError("give at least one second", "--kds.connection.timeout.seconds is %d", f.kdsTimeoutSec)
 	}
 	logger, err := f.logger()
 	if err != nil {
@@ -72,7 +75,7 @@ func (f *enclaveFlags) enclaveOptions(c *cobra.Command) (coffer.Options, error) 
 	}
 	o = coffer.Options{
 		KDSURL: f.kdsURL, KDSTimeout: time.Duration(f.kdsTimeoutSec) * time.Second,
-		Owner: owner(c), Logger: logger, Takeover: f.takeover,
+		Owner: c.CommandPath(), Logger: logger, Takeover: f.takeover,
 	}
 	if o.Config, err = loadConfig(f.config, logger); err != nil {
 		return o, err
@@ -101,7 +104,7 @@ func openPlatform(o platform.Options) (p coffer.Platform, err error) {
 	if o.CPU != "" {
 		kind = platform.Sim
 	} else if o.EnclaveFile != "" {
-		return nil, usageError("use it together with --sim-cpu DIR", "--enclave is for simulated enclaves only")
+		return nil, usageError("COMMAND --sim-cpu DIR", "--enclave is for simulated enclaves only")
 	}
 	p, err = platform.Open(kind, o)
 	if err != nil {
@@ -118,17 +121,6 @@ func (f *enclaveFlags) logger() (*slog.Logger, error) {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})), nil
 }
 
-// owner is what others see who find the volume in use.
-func owner(c *cobra.Command) string { return fmt.Sprintf("%s, process %d", c.CommandPath(), os.Getpid()) }
-
-// volumeError says which volume is meant.
-func volumeError(volume string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("volume %q: %w", volume, err)
-}
-
 // withVolume opens a volume's filesystem, calls fn, and closes it.
 func (f *enclaveFlags) withVolume(c *cobra.Command, volume string, readOnly bool, fn func(context.Context, *coffer.Volume) error) error {
 	o, closeHost, err := f.options(c, volume)
@@ -142,7 +134,14 @@ func (f *enclaveFlags) withVolume(c *cobra.Command, volume string, readOnly bool
 		return volumeError(volume, err)
 	}
 	err = fn(c.Context(), v)
-	return errors.Join(err, volumeError(volume, v.Close()))
+	return withClose(err, volumeError(volume, v.Close()))
+}
+
+// must is for what only a defect of this program can make fail.
+func must(err error) {
+	if err != nil {
+		panic("coffer: " + err.Error())
+	}
 }
 
 // abs is a path that means the same in every directory.

@@ -25,6 +25,7 @@ const (
 	exitNotFound    = 18
 	exitReadOnly    = 19
 	exitInterrupted = 20
+	exitUnfinished  = 21
 )
 
 // exitCodes says each code in words.
@@ -46,8 +47,9 @@ var exitCodes = map[int]string{
 	exitMountPoint:  "the mount point cannot be used",
 	exitMountBusy:   "the mount point is busy",
 	exitConfig:      "the configuration is missing or invalid",
-	exitPlatform:    "not in an enclave, or the simulated one cannot start",
+	exitPlatform:    "not in an enclave, the simulated one cannot start, or this one may not do that",
 	exitNotFound:    "no such file in the volume or on the machine",
 	exitReadOnly:    "the volume is read-only, or became it after a failure",
 	exitInterrupted: "stopped by a signal",
+	exitUnfinished:  "a migration is begun and must be finished first",
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"os"
+	"path"
 
 	"github.com/spf13/cobra"
 
@@ -18,9 +20,9 @@ func newCat() *cobra.Command {
 		Short: "Print files of a volume",
 		Args:  args(cobra.MinimumNArgs(2)),
 		RunE: func(c *cobra.Command, a []string) error {
-			return f.withVolume(c, a[0], true, func(_ context.Context, v *coffer.Volume) error {
+			return f.withVolume(c, a[0], true, func(ctx context.Context, v *coffer.Volume) error {
 				for _, path := range a[1:] {
-					if err := cat(c.OutOrStdout(), v, path); err != nil {
+					if err := cat(ctx, c.OutOrStdout(), v, path); err != nil {
 						return err
 					}
 				}
@@ -32,12 +34,12 @@ func newCat() *cobra.Command {
 	return c
 }
 
-func cat(w io.Writer, v *coffer.Volume, path string) error {
+func cat(ctx context.Context, w io.Writer, v *coffer.Volume, path string) error {
 	file, err := v.Open(path)
 	if err != nil {
 		return err
 	}
-	_, err = io.CopyBuffer(w, struct{ io.Reader }{file}, make([]byte, copyBuffer))
+	_, err = io.CopyBuffer(w, &stopping{ctx, file}, make([]byte, copyBuffer))
 	return errors.Join(err, file.Close())
 }
 
@@ -97,10 +99,23 @@ func newMkdir() *cobra.Command {
 	return c
 }
 
-func mkdir(v *coffer.Volume, path string, parents bool) error {
-	const perm fs.FileMode = 0o755
+// perm is that of new directories.
+const perm fs.FileMode = 0o755
+
+// mkdir makes a directory that belongs to the caller.
+func mkdir(v *coffer.Volume, dir string, parents bool) error {
 	if parents {
-		return v.MkdirAll(path, perm)
+		if i, err := v.Stat(dir); err == nil && i.IsDir() {
+			return nil
+		}
+		if up := path.Dir(path.Join("/", dir)); up != "/" {
+			if err := mkdir(v, up, true); err != nil {
+				return err
+			}
+		}
 	}
-	return v.Mkdir(path, perm)
+	if err := v.Mkdir(dir, perm); err != nil {
+		return err
+	}
+	return v.Chown(dir, os.Getuid(), os.Getgid())
 }

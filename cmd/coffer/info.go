@@ -24,11 +24,15 @@ type infoResult struct {
 	Segments    int        `json:"segments"`
 	HostBytes   int64      `json:"hostBytes"`
 	SpareBytes  int64      `json:"spareBytes"`
+	FreeBytes   int64      `json:"hostFreeBytes"`
 	Header      uint64     `json:"headerSequence"`
 	Slots       []infoSlot `json:"slots"`
+	Migrating   bool       `json:"migrating"` // begun and not finished
+	Holder      *holder    `json:"holder"`    // null if nobody holds it
 	Anchor      string     `json:"anchor"`
 }
 
+// infoSlot is one key slot: one of spec and machine is set.
 type infoSlot struct {
 	Generation uint32              `json:"generation"`
 	Spec       *coffer.SpecSlot    `json:"spec,omitempty"`
@@ -40,7 +44,10 @@ func newInfo() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "info VOLUME",
 		Short: "Show what is public of a volume; needs no key",
-		Args:  args(cobra.ExactArgs(1)),
+		Long: `info shows what whoever holds the volume's files can see: its format, whose
+key it is sealed for, its size on the host, and who has it open. It is the
+host's word, needs no key, and changes nothing.`,
+		Args: args(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, a []string) error {
 			r, err := info(c, a[0])
 			if err != nil {
@@ -49,8 +56,7 @@ func newInfo() *cobra.Command {
 			if asJSON {
 				return printJSON(c.OutOrStdout(), r)
 			}
-			r.print(c.OutOrStdout())
-			return nil
+			return r.print(c.OutOrStdout())
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -67,43 +73,68 @@ func info(c *cobra.Command, volume string) (r infoResult, err error) {
 	if err != nil {
 		return r, err
 	}
-	segments, err := v.Segments(c.Context())
-	if err != nil {
-		return r, err
-	}
-	usage, err := v.Usage(c.Context())
-	if err != nil {
-		return r, err
-	}
 	r = infoResult{
 		Volume: volume, ID: hex.EncodeToString(h.Volume[:]), Format: seal.FormatVersion, Suite: seal.SuiteAESGCM.String(),
-		SegmentSize: int64(1) << h.SegmentShift, Segments: len(segments),
-		HostBytes: usage.SegmentBytes + usage.CatalogBytes, SpareBytes: usage.SpareBytes,
-		Header: h.Sequence, Anchor: "none",
+		SegmentSize: int64(1) << h.SegmentShift, Header: h.Sequence, Migrating: len(h.Slots) > 1, Anchor: "none",
 	}
+	if err := r.addUsage(c, v); err != nil {
+		return r, err
+	}
+	if r.Slots, err = infoSlots(h); err != nil {
+		return r, err
+	}
+	r.Holder, err = holderOf(volume)
+	return r, err
+}
+
+// addUsage adds what the volume takes on the host.
+func (r *infoResult) addUsage(c *cobra.Command, v *local.Volume) error {
+	segments, err := v.Segments(c.Context())
+	if err != nil {
+		return err
+	}
+	u, err := v.Usage(c.Context())
+	r.Segments, r.HostBytes = len(segments), u.SegmentBytes+u.CatalogBytes
+	r.SpareBytes, r.FreeBytes = u.SpareBytes, u.FreeBytes
+	return err
+}
+
+func infoSlots(h seal.Header) (slots []infoSlot, err error) {
 	for _, s := range h.Slots {
 		slot := infoSlot{Generation: s.Generation}
 		if slot.Spec, slot.Machine, err = coffer.ParseSlot(store.Slot{Kind: s.Kind, Generation: s.Generation, Descriptor: s.Descriptor}); err != nil {
-			return r, err
+			return nil, err
 		}
-		r.Slots = append(r.Slots, slot)
+		slots = append(slots, slot)
 	}
-	return r, nil
+	return slots, nil
 }
 
-func (r infoResult) print(w io.Writer) {
-	fmt.Fprintf(w, "volume     %s\nid         %s\nformat     %d, %s\n", r.Volume, r.ID, r.Format, r.Suite)
-	fmt.Fprintf(w, "segments   %d of %s\n", r.Segments, bytesText(r.SegmentSize))
-	fmt.Fprintf(w, "on host    %s, and %s to be recycled\n", bytesText(r.HostBytes), bytesText(r.SpareBytes))
+func (r infoResult) print(w io.Writer) error {
+	p := &printer{w: w}
+	p.line("volume     %s", r.Volume)
+	p.line("id         %s", r.ID)
+	p.line("format     %d, %s", r.Format, r.Suite)
+	p.line("segments   %d of %s", r.Segments, bytesText(r.SegmentSize))
+	p.line("on host    %s, and %s to be recycled; %s are free", bytesText(r.HostBytes), bytesText(r.SpareBytes), bytesText(r.FreeBytes))
 	for _, s := range r.Slots {
-		if s.Spec != nil {
-			fmt.Fprintf(w, "sealed for %s, generation %d: %s\n", s.Spec.Spec.MasterKeyType, s.Spec.Generation, s.Spec.Spec.PolicyConstraint)
-		} else {
-			fmt.Fprintf(w, "sealed for the machine it was made on, to the enclave's %s\n", s.Machine.SealedTo)
-		}
+		p.line("sealed for %s", s)
 	}
-	if len(r.Slots) > 1 {
-		fmt.Fprintln(w, "migration  begun and not finished: run coffer migrate again")
+	if r.Migrating {
+		p.line("migration  begun and not finished: run coffer migrate again")
 	}
-	fmt.Fprintf(w, "anchor     %s: whoever keeps an older copy of the whole volume can put it back unnoticed\n", r.Anchor)
+	if r.Holder != nil {
+		p.line("in use by  process %d (%q)", r.Holder.PID, r.Holder.What)
+	} else {
+		p.line("in use by  nobody")
+	}
+	p.line("anchor     %s: whoever keeps an older copy of the whole volume can put it back unnoticed", r.Anchor)
+	return p.err
+}
+
+func (s infoSlot) String() string {
+	if s.Spec == nil {
+		return fmt.Sprintf("the machine it was made on, to the enclave's %q", s.Machine.SealedTo)
+	}
+	return fmt.Sprintf("%s, generation %d: %s", s.Spec.Spec.MasterKeyType, s.Spec.Generation, s.Spec.Spec.PolicyConstraint)
 }

@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/coffer-fs/coffer"
+	"github.com/coffer-fs/coffer/store"
+	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/host/local"
 )
 
@@ -32,26 +35,47 @@ func initVolume(c *cobra.Command, f enclaveFlags, volume string) error {
 	if err != nil {
 		return err
 	}
+	if o.Config.PersistentFileSystemSize == 0 {
+		return fmt.Errorf("%s: %w", f.config, coffer.ErrNotConfigured)
+	}
+	if v, err := local.Open(volume); err == nil {
+		return volumeError(volume, errors.Join(fmt.Errorf("there is one already: %w", host.ErrExists), v.Close()))
+	}
 	s, err := coffer.NewSecret(c.Context(), o)
 	if err != nil {
 		return volumeError(volume, err)
 	}
 	defer s.Key.Destroy()
-	if o.Config.PersistentFileSystemSize == 0 {
-		return coffer.ErrNotConfigured
-	}
+	_, statErr := os.Lstat(volume)
 	if err := local.Create(volume); err != nil {
 		return volumeError(volume, err)
 	}
+	if err := fillVolume(c, o, s, volume); err != nil {
+		return volumeError(volume, errors.Join(err, clearVolume(volume, statErr == nil)))
+	}
+	_, err = fmt.Fprintf(c.OutOrStdout(), "made %s, %s\n", volume, bytesText(o.Config.PersistentFileSystemSize))
+	return err
+}
+
+// fillVolume puts an empty filesystem into a volume.
+func fillVolume(c *cobra.Command, o coffer.Options, s store.Secret, volume string) error {
 	v, err := local.Open(volume)
 	if err != nil {
-		return volumeError(volume, err)
+		return err
 	}
 	o.Volume = v
-	err = errors.Join(coffer.CreateWith(c.Context(), o, s, uint32(os.Getuid()), uint32(os.Getgid())), v.Close())
-	if err != nil {
-		return volumeError(volume, errors.Join(err, os.RemoveAll(volume)))
+	return errors.Join(coffer.CreateWith(c.Context(), o, s, uint32(os.Getuid()), uint32(os.Getgid())), v.Close())
+}
+
+// clearVolume removes what was made of a volume, but not a directory that was
+// there before.
+func clearVolume(volume string, keep bool) error {
+	if !keep {
+		return os.RemoveAll(volume)
 	}
-	fmt.Fprintf(c.OutOrStdout(), "made %s, %s\n", volume, bytesText(o.Config.PersistentFileSystemSize))
-	return nil
+	es, err := os.ReadDir(volume)
+	for _, e := range es {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(volume, e.Name())))
+	}
+	return err
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -56,9 +55,9 @@ func runMigrate(c *cobra.Command, f enclaveFlags, to, volume string, rewrap bool
 	r := migrateResult{Rewrap: rewrap}
 	switch {
 	case f.config == "":
-		return r, usageError("name the configuration the volume is sealed with: --config FILE", "--config is required")
+		return r, usageError("name the configuration that the volume is sealed with: COMMAND --config FILE", "--config is required")
 	case to == "":
-		return r, usageError("name the configuration it shall be sealed with: --to FILE", "--to is required")
+		return r, usageError("name the configuration that it shall be sealed with: COMMAND --to FILE", "--to is required")
 	}
 	from := f.config
 	f.config = to
@@ -90,12 +89,6 @@ func oldConfig(path string) (*config.Config, error) {
 	cfg, _, err := config.Load(path)
 	if err != nil {
 		return nil, &failure{exitConfig, err, "--config names the configuration that the volume is sealed with"}
-	}
-	if cfg.PersistenceKeySpec() == nil {
-		return cfg, nil
-	}
-	if cfg.KDS == nil {
-		return nil, &failure{exitConfig, errors.New("the old configuration names a key spec and no KDS"), ""}
 	}
 	return cfg, nil
 }

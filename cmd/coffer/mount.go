@@ -1,13 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
-	"os/exec"
-	"strings"
+	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -20,6 +19,8 @@ import (
 type mountFlags struct {
 	enclaveFlags
 	foreground, readOnly, allowOther, debug bool
+	logFile                                 string
+	readyFD                                 int // see background
 }
 
 func newMount() *cobra.Command {
@@ -31,14 +32,16 @@ func newMount() *cobra.Command {
 unmounted. The kernel of this machine then sees what is in it: it is for
 debugging and for simulated enclaves, and refused in release mode.
 
-It goes to the background when the filesystem is mounted; with --foreground it
-stays, and prints a line when it is.`,
+It goes to the background when the filesystem is mounted; what is logged after
+that goes to --log-file. With --foreground it stays, and prints a line when it
+is mounted. SIGTERM and SIGINT unmount; if the mount is in use, it ends when it
+no longer is, or at the second signal.`,
 		Args: args(cobra.ExactArgs(2)),
 		RunE: func(c *cobra.Command, a []string) error {
 			if f.foreground {
 				return f.serve(c, a[0], a[1])
 			}
-			return background(a[1])
+			return background(c.Context(), a[1])
 		},
 	}
 	f.register(c)
@@ -46,6 +49,9 @@ stays, and prints a line when it is.`,
 	c.Flags().BoolVar(&f.readOnly, "read-only", false, "mount read-only")
 	c.Flags().BoolVar(&f.allowOther, "allow-other", false, "let other users use it too")
 	c.Flags().BoolVar(&f.debug, "fuse-debug", false, "log every request, names included")
+	c.Flags().StringVar(&f.logFile, "log-file", "", "file that the background process logs to")
+	c.Flags().IntVar(&f.readyFD, readyFlag, 0, "")
+	must(c.Flags().MarkHidden(readyFlag))
 	return c
 }
 
@@ -53,85 +59,93 @@ stays, and prints a line when it is.`,
 const mountedLine = "mounted on "
 
 // serve mounts and stays until somebody unmounts, or a signal asks to.
+//
+//  1. look at the mount point, before a key is asked for
+//  2. open the volume, mount
+//  3. say so, and let go of who started it
+//  4. wait, close the volume
 func (f *mountFlags) serve(c *cobra.Command, volume, dir string) error {
+	switch {
+	case f.readyFD != 0:
+		signal.Ignore(syscall.SIGPIPE) // who started it may be gone
+	case f.logFile != "":
+		return usageError("leave one out", "--log-file is for mounts in the background, not for --foreground")
+	}
 	o, closeHost, err := f.options(c, volume)
 	if err != nil {
 		return err
 	}
 	defer closeHost()
 	if o.Platform.Mode() == attest.Release {
-		return &failure{exitPlatform, errors.New("a mount shows plaintext to the machine: refused to a release enclave"), "use the Go API"}
+		return errMountInRelease
 	}
 	o.ReadOnly = f.readOnly
-	// What is wrong with the mount point is said before a key is asked for.
 	if err := mount.Check(dir); err != nil {
-		return err
+		return stale(dir, err)
 	}
 	v, err := coffer.Open(c.Context(), o)
 	if err != nil {
 		return volumeError(volume, err)
 	}
+	dir = abs(dir)
 	m, err := mount.New(v.Tree(), dir, mount.Options{
 		AllowOther: f.allowOther, ReadOnly: f.readOnly, Name: mountSource(volume), Logger: o.Logger, Debug: f.debug,
 	})
 	if err != nil {
 		return errors.Join(err, v.Close())
 	}
-	fmt.Fprintf(c.OutOrStdout(), "%s%s\n", mountedLine, dir)
-	stop := context.AfterFunc(c.Context(), func() {
-		if err := m.Unmount(); err != nil {
-			o.Logger.Error("unmount", "error", err)
+	if err := f.ready(c, dir); err != nil {
+		return errors.Join(err, m.Unmount(), v.Close())
+	}
+	err = wait(c.Context(), m, dir, o.Logger)
+	return withClose(err, volumeError(volume, v.Close()))
+}
+
+var errMountInRelease = &failure{exitPlatform, errors.New("a mount shows plaintext to the machine: refused to a release enclave"), "use the Go API"}
+
+// stale tells how to clear away what a dead mount left behind.
+func stale(dir string, err error) error {
+	if errors.Is(err, mount.ErrBusy) {
+		return &failure{exitMountBusy, err, "coffer umount " + quote(dir) + ", or mount somewhere else"}
+	}
+	return err
+}
+
+// ready says that the filesystem can be used.
+func (f *mountFlags) ready(c *cobra.Command, dir string) error {
+	if f.readyFD != 0 {
+		return detach(f.readyFD, f.logFile)
+	}
+	_, err := fmt.Fprintf(c.OutOrStdout(), "%s%s\n", mountedLine, dir)
+	return err
+}
+
+// wait returns when the filesystem was unmounted, by whomever. When ctx ends it
+// unmounts it itself.
+func wait(ctx context.Context, m *mount.Mount, dir string, logger *slog.Logger) error {
+	gone := make(chan struct{})
+	go func() { m.Wait(); close(gone) }()
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+	}
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(again)
+	if err := unmount(dir, false); err != nil {
+		logger.Warn("the mount is in use: it ends when it no longer is, or at the next signal", "dir", dir, "error", err)
+		if err := unmount(dir, true); err != nil {
+			return err
 		}
-	})
-	defer stop()
-	m.Wait()
-	return volumeError(volume, v.Close())
+	}
+	select {
+	case <-gone:
+		return nil
+	case <-again:
+		return &failure{exitMountBusy, fmt.Errorf("mount on %q: stopped while it was in use", dir), "what had been written to it is saved"}
+	}
 }
 
 // mountSource is how the volume is found again from the mount.
 func mountSource(volume string) string { return "coffer:" + abs(volume) }
-
-// background starts this command again as a process of its own, and returns
-// when that has mounted or failed.
-func background(dir string) error {
-	exe, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	child := exec.Command(exe, append(os.Args[1:], "--foreground")...)
-	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	out, err := child.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	messages, err := os.CreateTemp("", "coffer-mount-")
-	if err != nil {
-		return err
-	}
-	defer messages.Close()
-	defer os.Remove(messages.Name())
-	child.Stderr = messages
-	if err := child.Start(); err != nil {
-		return err
-	}
-	line, _ := bufio.NewReader(out).ReadString('\n')
-	if strings.HasPrefix(line, mountedLine) {
-		copyMessages(messages)
-		return child.Process.Release()
-	}
-	err = child.Wait()
-	copyMessages(messages)
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		os.Exit(exit.ExitCode()) // it has said why
-	}
-	return fmt.Errorf("mount on %q: the background process ended: %w", dir, err)
-}
-
-// copyMessages shows what the background process had to say.
-func copyMessages(f *os.File) {
-	b, err := os.ReadFile(f.Name())
-	if err == nil {
-		_, _ = os.Stderr.Write(b)
-	}
-}

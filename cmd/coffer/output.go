@@ -13,6 +13,18 @@ func printJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
+// printer prints lines, until the first error.
+type printer struct {
+	w   io.Writer
+	err error
+}
+
+func (p *printer) line(format string, args ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintf(p.w, format+"\n", args...)
+	}
+}
+
 // bytesText shows a number of bytes to a person.
 func bytesText(n int64) string {
 	const unit = 1024

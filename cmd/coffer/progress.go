@@ -14,18 +14,20 @@ const barAfter = time.Second
 
 // bar shows progress on a terminal, and nothing anywhere else.
 type bar struct {
-	bar   *progressbar.ProgressBar // nil if there is no terminal
-	begun time.Time
+	bar         *progressbar.ProgressBar // nil if there is no terminal
+	begun       time.Time
+	shown       bool
+	done, total int64
 }
 
 // newBar makes a bar for so many bytes; 0 if that is not known.
 func newBar(w io.Writer, what string, total int64) *bar {
-	b := &bar{begun: time.Now()}
-	if f, ok := w.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
-		return b
-	}
 	if total == 0 {
 		total = -1
+	}
+	b := &bar{begun: time.Now(), total: total}
+	if f, ok := w.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+		return b
 	}
 	b.bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what),
 		progressbar.OptionShowBytes(true), progressbar.OptionThrottle(100*time.Millisecond),
@@ -35,27 +37,23 @@ func newBar(w io.Writer, what string, total int64) *bar {
 
 // Write counts what passes by.
 func (b *bar) Write(p []byte) (int, error) {
-	b.add(int64(len(p)))
+	b.set(b.done+int64(len(p)), b.total)
 	return len(p), nil
-}
-
-func (b *bar) add(n int64) {
-	if b.bar != nil && time.Since(b.begun) > barAfter {
-		_ = b.bar.Add64(n) // a terminal that is gone is no reason to stop
-	}
 }
 
 // set says how far it has come, of how much.
 func (b *bar) set(done, total int64) {
+	b.done, b.total = done, total
 	if b.bar == nil || time.Since(b.begun) < barAfter {
 		return
 	}
+	b.shown = true
 	b.bar.ChangeMax64(total)
-	_ = b.bar.Set64(done) // as above
+	_ = b.bar.Set64(done) // a terminal that is gone is no reason to stop
 }
 
 func (b *bar) finish() {
-	if b.bar != nil {
+	if b.shown {
 		_ = b.bar.Clear() // as above
 	}
 }

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"strings"
+	"syscall"
+
+	"github.com/coffer-fs/coffer"
+	"github.com/coffer-fs/coffer/config"
+	cofs "github.com/coffer-fs/coffer/fs"
+	"github.com/coffer-fs/coffer/fs/mount"
+	"github.com/coffer-fs/coffer/kds"
+	"github.com/coffer-fs/coffer/kds/attest"
+	"github.com/coffer-fs/coffer/kds/attest/platform"
+	"github.com/coffer-fs/coffer/kds/policy"
+	"github.com/coffer-fs/coffer/store"
+	"github.com/coffer-fs/coffer/store/host"
+	"github.com/coffer-fs/coffer/store/host/local"
+)
+
+// class is a kind of error with its exit code, and what to do about it.
+type class struct {
+	is   error
+	code int
+	hint string // see fill
+}
+
+// classes gives errors their exit codes and hints: the first that fits counts.
+var classes = []class{
+	{host.ErrInUse, exitInUse, "unmount it, or wait until that process is gone; coffer info VOLUME shows who it is"},
+	{host.ErrFenced, exitInUse, "another process took the volume over: what was synced before is safe"},
+	{local.ErrBusy, exitInUse, "somebody holds the volume's files for long: try again"},
+	{coffer.ErrOtherSpec, exitWrongKey, "use the configuration it was made for, or migrate it: coffer migrate VOLUME --config OLD --to NEW"},
+	{store.ErrWrongKey, exitWrongKey, "a key of one machine, or of a KDS with another master key, opens a volume only there"},
+	{store.ErrVersion, exitFormat, "a later version of coffer made it: use that"},
+	{local.ErrFormat, exitFormat, "a later version of coffer made it: use that"},
+	{cofs.ErrNoFilesystem, exitDamaged, "making it was cut off: remove VOLUME and make it again"},
+	{store.ErrDamaged, exitDamaged, "restore the volume from a copy; files that are not hit can still be read"},
+	{local.ErrDamaged, exitDamaged, "restore the volume from a copy"},
+	{store.ErrAccounting, exitDamaged, "no data is lost: copy the files to a new volume, and report this as a defect"},
+	{errTree, exitDamaged, "copy the files to a new volume, and report this as a defect"},
+	{store.ErrNoVolume, exitNoVolume, "make one: coffer init VOLUME --config FILE"},
+	{host.ErrNoSpace, exitFull, "make room on the host's disk"},
+	{store.ErrFull, exitFull, "remove something: a full volume lets you"},
+	{syscall.ENOSPC, exitFull, "make room, in the volume or on the machine"},
+	{store.ErrReadOnly, exitReadOnly, "what was synced is safe: look at the host's disk, then open the volume again"},
+	{syscall.EROFS, exitReadOnly, ""},
+	{store.ErrUnfinished, exitUnfinished, "finish it first: the same command without --rewrap"},
+	{kds.ErrNoKDS, exitNoKDS, "say where it is: COMMAND --kds.url URL"},
+	{kds.ErrURL, exitUsage, "an example: --kds.url http://127.0.0.1:8470"},
+	{kds.ErrUnreachable, exitKDSDown, "is it running, and is --kds.url right?"},
+	{kds.ErrTimeout, exitKDSDown, "give it longer: COMMAND --kds.connection.timeout.seconds 60"},
+	{kds.ErrRefused, exitKDSRefused, "the KDS's audit log says who asked, and which term of the policy failed"},
+	{kds.ErrNotTrusted, exitKDSLied, "compare kdsEnclaveConstraint of the configuration with the KDS that runs"},
+	{kds.ErrWrongAnswer, exitKDSLied, "somebody between here and the KDS changes what passes"},
+	{kds.ErrDamaged, exitKDSLied, "is --kds.url really a KDS? If it is, somebody on the way changes what passes"},
+	{kds.ErrMalformed, exitKDSLied, "is --kds.url really a KDS?"},
+	{mount.ErrBusy, exitMountBusy, "coffer umount it, or mount somewhere else"},
+	{mount.ErrMountPoint, exitMountPoint, "make an empty directory for it"},
+	{config.ErrInvalid, exitConfig, "docs/operations.md shows a whole one"},
+	{config.ErrSize, exitConfig, "sizes are numbers with k, m, g or t, from 8m to 8t"},
+	{kds.ErrSpec, exitConfig, "docs/operations.md shows a whole one"},
+	{policy.ErrInvalid, exitConfig, "docs/operations.md shows a whole one"},
+	{coffer.ErrNotConfigured, exitConfig, "set persistentFileSystemSize"},
+	{attest.ErrNoEnclave, exitPlatform, "start it with EGo, or simulate an enclave: COMMAND --sim-cpu DIR"},
+	{attest.ErrSeal, exitPlatform, ""},
+	{kds.ErrPlatform, exitPlatform, ""},
+	{coffer.ErrHostInProcess, exitPlatform, "use the Go API"},
+	{platform.ErrKind, exitPlatform, ""},
+	{host.ErrExists, exitExists, "choose another place, or remove what is there"},
+	{host.ErrNotFound, exitNoVolume, "make one: coffer init VOLUME --config FILE"},
+	{fs.ErrNotExist, exitNotFound, ""},
+	{syscall.ENOTEMPTY, exitExists, "coffer rm -r removes a directory with all that is in it"},
+	{fs.ErrExist, exitExists, ""},
+	{context.Canceled, exitInterrupted, ""},
+}
+
+// classify finds the exit code and the hint of an error.
+func classify(err error) *failure {
+	if f := (*failure)(nil); errors.As(err, &f) {
+		return f
+	}
+	for _, c := range classes {
+		if errors.Is(err, c.is) {
+			return &failure{c.code, err, c.hint}
+		}
+	}
+	if strings.HasPrefix(err.Error(), "unknown command") {
+		return &failure{exitUsage, err, `see "coffer --help"`}
+	}
+	return &failure{exitFailure, err, ""}
+}

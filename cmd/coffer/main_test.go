@@ -1,0 +1,76 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"coffer": main})
+}
+
+// The scripts in testdata/script are also how the commands are used.
+func TestScripts(t *testing.T) {
+	kds := buildKDS(t)
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup:               func(e *testscript.Env) error { return setup(e, filepath.Dir(kds)) },
+		Condition:           condition,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "node": node, "relay": func(ts *testscript.TestScript, neg bool, a []string) { relay(t, ts, neg, a) },
+			"flip": flip, "damage": damage, "record": record, "until": until, "signal": signalHolder, "hold": hold, "same": same,
+			"asked": asked, "begin": begin, "open": open,
+		},
+	})
+}
+
+// buildKDS makes the program of the KDS, which is another package main.
+func buildKDS(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "coffer-kds")
+	if out, err := exec.Command("go", "build", "-o", path, "../coffer-kds").CombinedOutput(); err != nil {
+		t.Fatalf("build coffer-kds: %v\n%s", err, out)
+	}
+	return path
+}
+
+func setup(e *testscript.Env, bin string) error {
+	e.Setenv("PATH", bin+string(filepath.ListSeparator)+e.Getenv("PATH"))
+	e.Setenv("GORACE", "atexit_sleep_ms=0") // or every command takes a second
+	e.Defer(func() { unmountBelow(e.WorkDir) })
+	return nil
+}
+
+// condition [fuse]: this machine can mount.
+func condition(name string) (bool, error) {
+	if name != "fuse" {
+		return false, os.ErrInvalid
+	}
+	_, err := os.Stat("/dev/fuse")
+	return err == nil, nil
+}
+
+// exits CODE COMMAND...: the command ends with that exit code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND ARGS")
+	}
+	code := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		exit, ok := err.(*exec.ExitError)
+		if !ok {
+			ts.Fatalf("%v", err)
+		}
+		code = exit.ExitCode()
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
