@@ -299,6 +299,33 @@ func TestRefusedLists(t *testing.T) {
 	refused(t, "of another root that is trusted too", err, dcap.ErrBinding, "different roots")
 }
 
+// Chains that speak for the same signer each have dates of their own.
+func TestRefusedChainDates(t *testing.T) {
+	for role, edit := range map[string]func(c, other *dcap.Collateral){
+		"tcb": func(c, other *dcap.Collateral) { c.QEIdentityIssuerChain = other.QEIdentityIssuerChain },
+		"ca":  func(c, other *dcap.Collateral) { c.PCKCRLIssuerChain = other.PCKCRLIssuerChain },
+	} {
+		m, quote, v := world(nil)
+		_, c := m.Make(nil)
+		m.Edit[role] = func(c *x509.Certificate) { c.NotAfter = m.Now.AddDate(0, 0, -1) }
+		_, other := m.Make(nil)
+		edit(&c, &other)
+		_, err := v.Quote(ctx, quote, c)
+		refused(t, role, err, dcap.ErrDate, "was valid until 2026-01-14")
+	}
+}
+
+// A name that the issuer does not have is refused, though the key is his.
+func TestRefusedIssuerName(t *testing.T) {
+	m, _, v := world(nil)
+	pck := m.PCK(m.PCKCA(m.RootCert))
+	m.Edit["ca"] = func(c *x509.Certificate) { c.Subject.CommonName = "Intel SGX PCK Platform CA" }
+	m.Quoted.Type, m.Quoted.Certification = 5, []byte(dcaptest.PEM(pck, m.PCKCA(m.RootCert), m.RootCert))
+	quote, c := m.Make(nil)
+	_, err := v.Quote(ctx, quote, c)
+	refused(t, "issuer", err, dcap.ErrCertificate, `as PCK: its issuer is "Intel SGX PCK Processor CA", not "Intel SGX PCK Platform CA"`)
+}
+
 func TestRefusedDates(t *testing.T) {
 	days := func(from, until int) func(*dcaptest.Machine, *time.Time, *time.Time) {
 		return func(m *dcaptest.Machine, a, b *time.Time) {
