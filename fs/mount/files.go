@@ -28,7 +28,7 @@ func (b *bridge) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fus
 }
 
 func (b *bridge) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
-	st := b.make("create", &in.InHeader, name, fs.NewNode{Mode: syscall.S_IFREG | in.Mode&0o7777}, &out.EntryOut)
+	st := b.make("create", &in.InHeader, name, fs.NewNode{Mode: syscall.S_IFREG | in.Mode&0o7777, Umask: in.Umask}, &out.EntryOut)
 	if st != fuse.OK {
 		return st
 	}
@@ -36,7 +36,7 @@ func (b *bridge) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *
 }
 
 func (b *bridge) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
-	n := fs.NewNode{Mode: syscall.S_IFREG | in.Mode&0o7777, UID: in.Uid, GID: in.Gid}
+	n := fs.NewNode{Mode: syscall.S_IFREG | in.Mode&0o7777, UID: in.Uid, GID: in.Gid, Umask: in.Umask}
 	h, a, err := b.t.MakeUnnamed(background, fs.Ino(in.NodeId), n)
 	if err != nil {
 		return b.status("tmpfile", in.NodeId, err)

@@ -87,7 +87,8 @@ func New(t *fs.Tree, point string, o Options) (*Mount, error) {
 		DirectMountFlags:         syscall.MS_NOSUID | syscall.MS_NODEV,
 		Logger:                   log.New(logWriter{o.Logger}, "", 0),
 		Debug:                    o.Debug,
-		ExtraCapabilities:        fuse.CAP_WRITEBACK_CACHE | fuse.CAP_HANDLE_KILLPRIV_V2,
+		EnableAcl:                true,
+		ExtraCapabilities:        fuse.CAP_WRITEBACK_CACHE | fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_DONT_MASK,
 	}
 	if o.ReadOnly {
 		fuseOptions.Options = append(fuseOptions.Options, "ro")
@@ -100,6 +101,9 @@ func New(t *fs.Tree, point string, o Options) (*Mount, error) {
 	go server.Serve()
 	if err := server.WaitMount(); err != nil {
 		return nil, fmt.Errorf("mount on %q: %w", point, errors.Join(err, server.Unmount()))
+	}
+	if err := raiseReadAhead(point); err != nil {
+		o.Logger.Debug("read-ahead stays small", "error", err)
 	}
 	return &Mount{server, point}, nil
 }

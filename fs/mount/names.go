@@ -23,11 +23,11 @@ func (b *bridge) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, out *fu
 	if mode&syscall.S_IFMT == 0 {
 		mode |= syscall.S_IFREG
 	}
-	return b.make("mknod", &in.InHeader, name, fs.NewNode{Mode: mode, Rdev: in.Rdev}, out)
+	return b.make("mknod", &in.InHeader, name, fs.NewNode{Mode: mode, Rdev: in.Rdev, Umask: in.Umask}, out)
 }
 
 func (b *bridge) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
-	return b.make("mkdir", &in.InHeader, name, fs.NewNode{Mode: syscall.S_IFDIR | in.Mode&0o7777}, out)
+	return b.make("mkdir", &in.InHeader, name, fs.NewNode{Mode: syscall.S_IFDIR | in.Mode&0o7777, Umask: in.Umask}, out)
 }
 
 func (b *bridge) Symlink(_ <-chan struct{}, in *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
