@@ -26,4 +26,11 @@
 //	                  never held over a call to the host
 //
 // View takes mu only to begin and to end.
+//
+// Whoever waits for room holds none of these. The cleaner needs room itself, and
+// has segments that nobody else takes; it never waits for another cleaner.
+//
+// A segment is deleted by the checkpoint that no longer needs it, or, if it is a
+// log segment before the root's log, as soon as the log behind the root says
+// durably that nothing lives in it: recovery applies that log before anyone reads.
 package store
