@@ -195,6 +195,10 @@ func TestRefusedChains(t *testing.T) {
 		{"text after", chain(func(_ *dcaptest.Machine, root, ca, pck *x509.Certificate) string {
 			return dcaptest.PEM(pck, ca, root) + "text"
 		}), dcap.ErrCertificate, "not 3 certificates in PEM"},
+		{"PEM headers", chain(func(_ *dcaptest.Machine, root, ca, pck *x509.Certificate) string {
+			const begin = "-----BEGIN CERTIFICATE-----\n"
+			return strings.Replace(dcaptest.PEM(pck, ca, root), begin, begin+"Name: value\n\n", 1)
+		}), dcap.ErrCertificate, "not 3 certificates in PEM"},
 		{"TCB chain for the quote", chain(func(m *dcaptest.Machine, root, ca, _ *x509.Certificate) string {
 			return dcaptest.PEM(m.TCBSigner(root), ca, root)
 		}), dcap.ErrCertificate, `as PCK: its name is "Intel SGX TCB Signing"`},

@@ -318,7 +318,8 @@ func TestVectorFlips(t *testing.T) {
 	refused(t, "one byte more", err, dcap.ErrQuote, "1 bytes follow the quote")
 }
 
-// And so does every byte of the texts that Intel signed.
+// And so do the bytes of what Intel signed: the signature is one, so some of
+// them do for all.
 func TestVectorCollateralFlips(t *testing.T) {
 	v := vectors(t)[0]
 	verifier := v.verifier(v.at)
@@ -328,7 +329,7 @@ func TestVectorCollateralFlips(t *testing.T) {
 	} {
 		c := v.c
 		whole := *of(&c)
-		for i := 0; i < len(whole); i += 7 {
+		for i := 0; i < len(whole); i += 41 {
 			b := []byte(whole)
 			b[i] ^= 1
 			*of(&c) = string(b)
@@ -343,7 +344,7 @@ func TestVectorCollateralFlips(t *testing.T) {
 	} {
 		c := v.c
 		whole := *of(&c)
-		for i := range whole {
+		for i := 0; i < len(whole); i += 7 {
 			*of(&c) = bytes.Clone(whole)
 			(*of(&c))[i] ^= 1
 			if _, err := verifier.Quote(ctx, v.quote, c); !errors.Is(err, attest.ErrEvidence) {

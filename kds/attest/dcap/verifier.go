@@ -1,0 +1,147 @@
+package dcap
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/coffer-fs/coffer/kds/attest"
+	"github.com/coffer-fs/coffer/key"
+)
+
+// Verifier verifies quotes. Methods may be called at once.
+type Verifier struct {
+	o      Options
+	roots  roots
+	pcks   cache[*pck]
+	read   cache[*statements]
+	noList bool // revocation lists are not read: vectors without any, in tests
+}
+
+// New makes a verifier.
+func New(o Options) *Verifier {
+	if o.Memory == nil {
+		o.Memory = NewMemory()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Verifier{o: o, roots: newRoots(o.Roots)}
+}
+
+// Verify implements attest.Verifier for attest.FormatSGXQuote, and for
+// attest.FormatOpenEnclave if there is a Source.
+func (v *Verifier) Verify(ctx context.Context, e attest.Evidence) (attest.Report, error) {
+	verdict, err := v.Evidence(ctx, e)
+	return verdict.Report, err
+}
+
+// Evidence is Verify with all that was found.
+func (v *Verifier) Evidence(ctx context.Context, e attest.Evidence) (Verdict, error) {
+	switch e.Format {
+	case attest.FormatSGXQuote:
+		quote, c, err := ParseEvidence(e.Data)
+		if err != nil {
+			return Verdict{}, err
+		}
+		return v.Quote(ctx, quote, c)
+	case attest.FormatOpenEnclave:
+		quote, err := OpenEnclaveQuote(e.Data)
+		if err != nil {
+			return Verdict{}, err
+		}
+		return v.bare(ctx, quote)
+	}
+	return Verdict{}, fmt.Errorf("%w: format %q", ErrQuote, clip(string(e.Format)))
+}
+
+// bare verifies a quote without collateral. The source is asked only for
+// platforms that Intel knows.
+func (v *Verifier) bare(ctx context.Context, quote []byte) (Verdict, error) {
+	if v.o.Source == nil {
+		return Verdict{}, fmt.Errorf("%w: the quote has none, and there is no source of it", ErrCollateral)
+	}
+	_, p, err := v.platform(quote, "")
+	if err != nil {
+		return Verdict{}, err
+	}
+	c, err := v.o.Source.Collateral(ctx, p.platform())
+	if err != nil {
+		return Verdict{}, fmt.Errorf("get collateral of platform %s: %w", p.info.fmspc, err)
+	}
+	return v.Quote(ctx, quote, c)
+}
+
+// Quote verifies a quote with its collateral.
+func (v *Verifier) Quote(ctx context.Context, quote []byte, c Collateral) (Verdict, error) {
+	q, p, err := v.platform(quote, c.PCKChain)
+	if err != nil {
+		return Verdict{}, err
+	}
+	s, err := v.statements(c)
+	if err != nil {
+		return Verdict{}, err
+	}
+	if err := v.check(ctx, p, s); err != nil {
+		return Verdict{}, err
+	}
+	verdict, err := judge(q, p, s)
+	if err != nil {
+		return Verdict{}, err
+	}
+	if err := v.o.Memory.Advance(ctx, s.marks()); err != nil {
+		return Verdict{}, err
+	}
+	return verdict, nil
+}
+
+// check is all that may be another tomorrow.
+func (v *Verifier) check(ctx context.Context, p *pck, s *statements) error {
+	now, err := v.now(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.checkDates(now, p); err != nil {
+		return err
+	}
+	if err := s.checkRevoked(p); err != nil {
+		return err
+	}
+	return s.checkFloor(v.o.MinEvaluationNumber)
+}
+
+// platform reads a quote and verifies it up to the root, but for dates and
+// revocation.
+func (v *Verifier) platform(quote []byte, beside string) (Quote, *pck, error) {
+	q, err := ParseQuote(quote)
+	if err != nil {
+		return q, nil, err
+	}
+	text, err := q.Certification.chain(beside)
+	if err != nil {
+		return q, nil, err
+	}
+	p, err := v.pcks.get([]byte(text), func() (*pck, error) { return v.roots.readPCK(text) })
+	if err != nil {
+		return q, nil, err
+	}
+	return q, p, q.verify(p)
+}
+
+// statements reads collateral, or finds it among what was read.
+func (v *Verifier) statements(c Collateral) (*statements, error) {
+	c.PCKChain = ""
+	return v.read.get(key.Info("", c.parts()...), func() (*statements, error) {
+		return v.roots.readStatements(c, !v.noList)
+	})
+}
+
+// now is the time, or an error if it is earlier than collateral that was seen.
+func (v *Verifier) now(ctx context.Context) (time.Time, error) {
+	now := v.o.Now()
+	newest, err := v.o.Memory.Newest(ctx)
+	if err == nil && now.Before(newest) {
+		err = fmt.Errorf("%w: the clock says %s, and collateral of %s was seen", ErrDate, stamp(now), stamp(newest))
+	}
+	return now, err
+}
