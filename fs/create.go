@@ -13,6 +13,9 @@ type NewNode struct {
 	UID  uint32
 	GID  uint32
 	Rdev uint32 // of device nodes
+	// Umask is taken from Mode, unless the directory has a default access
+	// control list.
+	Umask uint32
 	// Target of a symbolic link.
 	Target string
 }
@@ -52,6 +55,11 @@ func (f *Tree) make(tx *store.Tx, dir Ino, name string, node NewNode) (Attr, err
 		return Attr{}, err
 	}
 	n := newInode(node, dir, d)
+	if n.mode&syscall.S_IFMT != syscall.S_IFLNK {
+		if err := f.inheritACL(tx, dir, i, &n, node.Umask); err != nil {
+			return Attr{}, err
+		}
+	}
 	if n.isDir() {
 		if d.links >= MaxLinks {
 			return Attr{}, syscall.EMLINK
@@ -87,6 +95,9 @@ func (f *Tree) MakeUnnamed(ctx context.Context, dir Ino, node NewNode) (*Handle,
 			return err
 		}
 		n := newInode(node, dir, d)
+		if err := f.inheritACL(tx, dir, i, &n, node.Umask); err != nil {
+			return err
+		}
 		n.links = 0
 		a = n.attr(i)
 		return markOrphan(tx, i, n)

@@ -39,6 +39,11 @@ func (f *Tree) SetAttr(ctx context.Context, i Ino, s SetAttr) (Attr, error) {
 			if err := change(&n); err != nil {
 				return err
 			}
+			if s.Mode != nil {
+				if err := f.chmodACL(tx, i, &n); err != nil {
+					return err
+				}
+			}
 			return putInode(tx, i, n)
 		})
 	}

@@ -97,27 +97,45 @@ func (f *Tree) SetXattr(ctx context.Context, i Ino, name string, value []byte, f
 		if err != nil {
 			return err
 		}
-		_, exists, err := f.getXattr(tx, i, name)
-		switch {
-		case err != nil:
-			return err
-		case exists && flags&XattrCreate != 0:
-			return syscall.EEXIST
-		case !exists && flags&XattrReplace != 0:
-			return syscall.ENODATA
-		}
-		if err := f.roomForXattr(tx, i, name, exists); err != nil {
-			return err
-		}
-		if err := f.deleteXattr(tx, i, name); err != nil {
-			return err
-		}
-		if err := f.putXattr(tx, i, name, value); err != nil {
+		if err := f.setXattr(tx, i, &n, name, value, flags); err != nil {
 			return err
 		}
 		n.ctime = now()
 		return putInode(tx, i, n)
 	})
+}
+
+func (f *Tree) setXattr(tx *store.Tx, i Ino, n *inode, name string, value []byte, flags uint32) error {
+	_, exists, err := f.getXattr(tx, i, name)
+	switch {
+	case err != nil:
+		return err
+	case exists && flags&XattrCreate != 0:
+		return syscall.EEXIST
+	case !exists && flags&XattrReplace != 0:
+		return syscall.ENODATA
+	}
+	if err := f.roomForXattr(tx, i, name, exists); err != nil {
+		return err
+	}
+	switch {
+	case name == aclAccess:
+		return f.setACL(tx, i, n, value)
+	case name == aclDefault && !n.isDir():
+		return syscall.EACCES
+	case name == aclDefault:
+		if _, err := parseACL(value); err != nil {
+			return err
+		}
+	}
+	return f.replaceXattr(tx, i, name, value)
+}
+
+func (f *Tree) replaceXattr(tx *store.Tx, i Ino, name string, value []byte) error {
+	if err := f.deleteXattr(tx, i, name); err != nil {
+		return err
+	}
+	return f.putXattr(tx, i, name, value)
 }
 
 // roomForXattr refuses a name too many, and one whose hash is taken: 56 bits of
