@@ -33,7 +33,7 @@ func (e entry) append(b []byte) []byte {
 func parseEntries(b []byte) ([]entry, error) {
 	var es []entry
 	for len(b) > 0 {
-		if len(b) < entryFixed || len(b) < entryFixed+int(b[17]) {
+		if len(b) < entryFixed || b[17] == 0 || len(b) < entryFixed+int(b[17]) {
 			return nil, damaged("directory entry of %d bytes", len(b))
 		}
 		end := entryFixed + int(b[17])

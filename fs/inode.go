@@ -68,7 +68,7 @@ func parseInode(b []byte) (inode, error) {
 	if n.isDir() {
 		want = dirInodeSize
 	}
-	if len(b) != want || n.size < 0 || n.size > MaxFileSize || n.bytes < 0 || n.flags&^flagInline != 0 {
+	if len(b) != want || n.size < 0 || n.size > MaxFileSize || n.bytes < 0 || u32(5) != 0 || n.flags&^flagInline != 0 {
 		return inode{}, damaged("inode item of %d bytes", len(b))
 	}
 	if n.isDir() {

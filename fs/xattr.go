@@ -72,7 +72,7 @@ func (f *Tree) getXattr(tx *store.Tx, i Ino, name string) (value []byte, ok bool
 }
 
 func parseXattr(b []byte) (name string, size int, rest []byte, err error) {
-	if len(b) < xattrFixed || len(b) < xattrFixed+int(b[0]) {
+	if len(b) < xattrFixed || b[0] == 0 || len(b) < xattrFixed+int(b[0]) {
 		return "", 0, nil, damaged("extended attribute of %d bytes", len(b))
 	}
 	size = int(binary.BigEndian.Uint32(b[1:]))
