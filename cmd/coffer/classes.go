@@ -13,7 +13,6 @@ import (
 	"github.com/coffer-fs/coffer/fs/mount"
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/attest"
-	"github.com/coffer-fs/coffer/kds/attest/platform"
 	"github.com/coffer-fs/coffer/kds/policy"
 	"github.com/coffer-fs/coffer/store"
 	"github.com/coffer-fs/coffer/store/host"
@@ -46,7 +45,6 @@ var classes = []class{
 	{store.ErrFull, exitFull, "remove something: a full volume lets you"},
 	{syscall.ENOSPC, exitFull, "make room, in the volume or on the machine"},
 	{store.ErrReadOnly, exitReadOnly, "what was synced is safe: look at the host's disk, then open the volume again"},
-	{syscall.EROFS, exitReadOnly, ""},
 	{store.ErrUnfinished, exitUnfinished, "finish it first: the same command without --rewrap"},
 	{kds.ErrNoKDS, exitNoKDS, "say where it is: COMMAND --kds.url URL"},
 	{kds.ErrURL, exitUsage, "an example: --kds.url http://127.0.0.1:8470"},
@@ -56,19 +54,15 @@ var classes = []class{
 	{kds.ErrNotTrusted, exitKDSLied, "compare kdsEnclaveConstraint of the configuration with the KDS that runs"},
 	{kds.ErrWrongAnswer, exitKDSLied, "somebody between here and the KDS changes what passes"},
 	{kds.ErrDamaged, exitKDSLied, "is --kds.url really a KDS? If it is, somebody on the way changes what passes"},
-	{kds.ErrMalformed, exitKDSLied, "is --kds.url really a KDS?"},
 	{mount.ErrBusy, exitMountBusy, "coffer umount it, or mount somewhere else"},
 	{mount.ErrMountPoint, exitMountPoint, "make an empty directory for it"},
 	{config.ErrInvalid, exitConfig, "docs/operations.md shows a whole one"},
-	{config.ErrSize, exitConfig, "sizes are numbers with k, m, g or t, from 8m to 8t"},
-	{kds.ErrSpec, exitConfig, "docs/operations.md shows a whole one"},
 	{policy.ErrInvalid, exitConfig, "docs/operations.md shows a whole one"},
 	{coffer.ErrNotConfigured, exitConfig, "set persistentFileSystemSize"},
 	{attest.ErrNoEnclave, exitPlatform, "start it with EGo, or simulate an enclave: COMMAND --sim-cpu DIR"},
 	{attest.ErrSeal, exitPlatform, ""},
 	{kds.ErrPlatform, exitPlatform, ""},
 	{coffer.ErrHostInProcess, exitPlatform, "use the Go API"},
-	{platform.ErrKind, exitPlatform, ""},
 	{host.ErrExists, exitExists, "choose another place, or remove what is there"},
 	{host.ErrNotFound, exitNoVolume, "make one: coffer init VOLUME --config FILE"},
 	{fs.ErrNotExist, exitNotFound, ""},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -37,7 +38,11 @@ func report(to io.Writer, err error) int {
 		return said.code
 	}
 	f := classify(err)
-	fmt.Fprintf(to, "coffer: error: %s\n", oneLine(err.Error()))
+	text := oneLine(err.Error())
+	if f.code == exitInterrupted {
+		text = strings.ReplaceAll(text, context.Canceled.Error(), "stopped by a signal")
+	}
+	fmt.Fprintf(to, "coffer: error: %s\n", text)
 	if f.hint != "" {
 		fmt.Fprintf(to, "coffer: hint: %s\n", fill(f.hint, err))
 	}

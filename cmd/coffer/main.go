@@ -17,11 +17,10 @@ import (
 	"syscall"
 )
 
-func main() { os.Exit(run()) }
+func main() { os.Exit(report(os.Stderr, run())) }
 
-// run is main with an exit code, for the tests.
-func run() int {
+func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	return report(os.Stderr, newRoot().ExecuteContext(ctx))
+	return newRoot().ExecuteContext(ctx)
 }

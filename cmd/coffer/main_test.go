@@ -11,21 +11,26 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"coffer": main})
+	testscript.Main(m, map[string]func(){"coffer": recorded})
 }
 
 // The scripts in testdata/script are also how the commands are used.
 func TestScripts(t *testing.T) {
-	kds := buildKDS(t)
+	kds, seen, s := buildKDS(t), t.TempDir(), &scripts{}
+	t.Cleanup(func() { s.checkSeen(t, seen) })
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Setup:               func(e *testscript.Env) error { return setup(e, filepath.Dir(kds)) },
-		Condition:           condition,
+		Setup: func(e *testscript.Env) error {
+			s.ran.Add(1)
+			e.Setenv(seenEnv, seen)
+			return setup(e, filepath.Dir(kds))
+		},
+		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "node": node, "relay": func(ts *testscript.TestScript, neg bool, a []string) { relay(t, ts, neg, a) },
-			"flip": flip, "damage": damage, "record": record, "until": until, "signal": signalHolder, "hold": hold, "same": same,
+			"flip": flip, "lock": lock, "catalog": catalog, "damage": damage, "record": record, "until": until, "signal": signalHolder, "hold": hold, "same": same,
 			"asked": asked, "begin": begin, "open": open,
 		},
 	})
@@ -48,8 +53,11 @@ func setup(e *testscript.Env, bin string) error {
 	return nil
 }
 
-// condition [fuse]: this machine can mount.
+// condition [fuse]: this machine can mount; [root]: we are root.
 func condition(name string) (bool, error) {
+	if name == "root" {
+		return os.Getuid() == 0, nil
+	}
 	if name != "fuse" {
 		return false, os.ErrInvalid
 	}

@@ -31,7 +31,7 @@ func node(ts *testscript.TestScript, neg bool, args []string) {
 			break
 		}
 	}
-	c := exec.Command(path, append([]string{"serve", "--listen", "127.0.0.1:0", "--master", "development"}, args[1:]...)...)
+	c := exec.Command(path, append([]string{"serve", "--listen", "127.0.0.1:0", "--master", "development", "--log", "error"}, args[1:]...)...)
 	c.Dir, c.Stderr = ts.MkAbs("."), os.Stderr
 	out, err := c.StdoutPipe()
 	ts.Check(err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 
 	"github.com/coffer-fs/coffer/store/host"
@@ -90,6 +91,30 @@ func record(ts *testscript.TestScript, neg bool, args []string) {
 	_, err = w.Swap(ctx, args[1], r.Version, r.Value)
 	ts.Check(err)
 	ts.Check(w.Release(ctx))
+}
+
+// catalog VOLUME FORMAT: the format of the catalog is another.
+func catalog(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: catalog VOLUME FORMAT")
+	}
+	db, err := bbolt.Open(ts.MkAbs(args[0]+"/catalog.db"), 0o600, nil)
+	ts.Check(err)
+	ts.Check(db.Update(func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte("volume")).Put([]byte("format"), []byte(args[1]))
+	}))
+	ts.Check(db.Close())
+}
+
+// lock FILE: somebody keeps the file locked until the end of the script.
+func lock(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: lock FILE")
+	}
+	f, err := os.Open(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Check(unix.Flock(int(f.Fd()), unix.LOCK_EX))
+	ts.Defer(func() { f.Close() })
 }
 
 // hold VOLUME: somebody holds the volume until the end of the script.

@@ -33,7 +33,8 @@ func (e *errVolume) Error() string {
 	if i := strings.Index(text, store.ErrWrongKey.Error()); i >= 0 {
 		text = text[:i+len(store.ErrWrongKey.Error())]
 	}
-	for _, kind := range []error{host.ErrNotFound, host.ErrExists, host.ErrInUse} {
+	text = strings.TrimPrefix(text, store.ErrVersion.Error()+": ")
+	for _, kind := range []error{host.ErrNotFound, host.ErrExists, host.ErrInUse, store.ErrVersion} {
 		text = strings.TrimSuffix(text, ": "+kind.Error())
 	}
 	return fmt.Sprintf("volume %q: %s", e.volume, text)

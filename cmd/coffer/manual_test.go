@@ -1,0 +1,46 @@
+package main
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// The manual's commands work as they stand there, one after the other.
+func TestManual(t *testing.T) {
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		t.Skip("this machine has no /dev/fuse")
+	}
+	manual, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var script strings.Builder
+	script.WriteString("trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n")
+	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllSubmatch(manual, -1) {
+		script.Write(block[1])
+	}
+	dir := t.TempDir()
+	t.Cleanup(func() { unmountBelow(dir) })
+	c := exec.Command("bash", "-euxo", "pipefail", "-c", strings.ReplaceAll(script.String(), "127.0.0.1:8470", freeAddress(t)))
+	c.Dir = dir
+	c.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", seenEnv+"="+t.TempDir(),
+		"PATH="+filepath.Dir(buildKDS(t))+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// freeAddress is one that was free a moment ago.
+func freeAddress(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/coffer-fs/coffer"
+	"github.com/coffer-fs/coffer/config"
+	cofs "github.com/coffer-fs/coffer/fs"
+	"github.com/coffer-fs/coffer/kds"
+	"github.com/coffer-fs/coffer/kds/attest"
+	"github.com/coffer-fs/coffer/kds/kdstest"
+	"github.com/coffer-fs/coffer/store"
+	"github.com/coffer-fs/coffer/store/host"
+	"github.com/coffer-fs/coffer/store/host/faulthost"
+	"github.com/coffer-fs/coffer/store/host/local"
+	"github.com/coffer-fs/coffer/store/host/memhost"
+)
+
+// provoke has a test for each class of error that no script can provoke: those
+// of release enclaves, of hosts that fail, and of defects.
+var provoke = map[error]func(*testing.T) error{
+	kds.ErrNoKDS:            noKDS,
+	coffer.ErrHostInProcess: hostInProcess,
+	attest.ErrSeal:          noSealKey,
+	kds.ErrPlatform:         noQuote,
+	store.ErrNoVolume:       noHeader,
+	cofs.ErrNoFilesystem:    noFilesystem,
+	store.ErrReadOnly:       failedSync,
+	errTree:                 contradiction,
+	// store.TestCheckFindsMiscounts makes one; from outside there is no way to.
+	store.ErrAccounting: func(*testing.T) error { return store.ErrAccounting },
+}
+
+var ctx = context.Background()
+
+// A release enclave asks for the development key: the KDS refuses.
+func TestDevelopmentKeyForRelease(t *testing.T) {
+	k := kdstest.New(t, kdstest.Options{})
+	o := releaseOptions(t)
+	o.KDSURL = k.URL
+	_, err := coffer.NewSecret(ctx, o)
+	if !errors.Is(err, kds.ErrRefused) || classify(err).code != exitKDSRefused {
+		t.Errorf("%v, code %d", err, classify(err).code)
+	}
+}
+
+// A mount is refused to a release enclave.
+func TestNoMountInRelease(t *testing.T) {
+	if code := classify(errMountInRelease).code; code != exitPlatform {
+		t.Errorf("code %d", code)
+	}
+}
+
+// parseConfig parses a configuration.
+func parseConfig(t *testing.T, text string) *config.Config {
+	t.Helper()
+	c, _, err := config.Parse("test.hcl", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func releaseOptions(t *testing.T) coffer.Options {
+	return coffer.Options{
+		Config: parseConfig(t, `
+persistentFileSystemSize = "8m"
+kds {
+  kdsEnclaveConstraint = "C:`+string(kdstest.NodeBuild.CodeHash)+` SEC:INSECURE"
+  persistenceKeySpec {
+    masterKeyType = "development"
+    policyConstraint {
+      constraint                   = "SEC:STALE"
+      useOwnCodeSignerAndProductID = true
+    }
+  }
+}`),
+		Platform: kdstest.Release(kdstest.AppBuild, attest.Secure),
+		Volume:   memhost.New(memhost.Options{}),
+	}
+}
+
+func noKDS(t *testing.T) error {
+	_, err := coffer.NewSecret(ctx, releaseOptions(t))
+	return err
+}
+
+func hostInProcess(t *testing.T) error {
+	o := releaseOptions(t)
+	o.Volume = localVolume(t)
+	_, err := coffer.Open(ctx, o)
+	return err
+}
+
+func localVolume(t *testing.T) *local.Volume {
+	dir := t.TempDir()
+	if err := local.Create(dir); err != nil {
+		t.Fatal(err)
+	}
+	v, err := local.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { v.Close() })
+	return v
+}
+
+// simOptions are those of a simulated enclave with the key of its machine.
+func simOptions(t *testing.T, v host.Volume) coffer.Options {
+	return coffer.Options{
+		Config: parseConfig(t, `persistentFileSystemSize = "8m"`), Platform: kdstest.Sim(t, kdstest.AppBuild), Volume: v,
+	}
+}
+
+func noSealKey(t *testing.T) error {
+	o := simOptions(t, memhost.New(memhost.Options{}))
+	o.Platform = kdstest.Release(kdstest.AppBuild, attest.Secure) // a fake, which has none
+	_, err := coffer.NewSecret(ctx, o)
+	return err
+}
+
+// mute is a platform that makes no evidence.
+type mute struct{ attest.Platform }
+
+func (mute) Quote(attest.ReportData) (attest.Evidence, error) {
+	return attest.Evidence{}, errors.New("out of order")
+}
+
+func noQuote(t *testing.T) error {
+	o := releaseOptions(t)
+	o.Platform, o.KDSURL = mute{o.Platform}, "http://127.0.0.1:1"
+	_, err := coffer.NewSecret(ctx, o)
+	return err
+}
+
+// noHeader is a place for a volume whose making was cut off.
+func noHeader(t *testing.T) error {
+	_, err := coffer.Open(ctx, simOptions(t, localVolume(t)))
+	return err
+}
+
+func noFilesystem(t *testing.T) error {
+	o := simOptions(t, memhost.New(memhost.Options{}))
+	s, err := coffer.NewSecret(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Create(ctx, o.Volume, store.CreateOptions{Capacity: 8 << 20, Secret: s}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = coffer.Open(ctx, o)
+	return err
+}
+
+// made is a volume with a filesystem, opened.
+func made(t *testing.T, h host.Volume) *coffer.Volume {
+	o := simOptions(t, h)
+	if err := coffer.Create(ctx, o, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	v, err := coffer.Open(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// failedSync is a host whose disk fails, and who has no second chance.
+func failedSync(t *testing.T) error {
+	h := faulthost.New(memhost.New(memhost.Options{}))
+	v := made(t, h)
+	h.Add(faulthost.Rule{Ops: faulthost.Sync, Fault: faulthost.FailBefore, Sticky: true})
+	if err := v.WriteFile("file", []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_ = v.Sync()
+	err := v.WriteFile("more", []byte("x"), 0o600)
+	if err == nil {
+		err = v.Sync()
+	}
+	_ = v.Close()
+	return err
+}
+
+// contradiction is a directory whose entries are gone.
+func contradiction(t *testing.T) error {
+	v := made(t, memhost.New(memhost.Options{}))
+	defer v.Close()
+	if err := v.WriteFile("file", []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	i, err := v.Stat("file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ino := uint64(i.Sys().(cofs.Attr).Ino)
+	err = v.Store().Update(ctx, func(tx *store.Tx) error {
+		var keys []store.Key
+		err := tx.Scan(store.Key{Object: ino}, store.Key{Object: ino + 1}, func(k store.Key, _ []byte) (bool, error) {
+			keys = append(keys, k)
+			return true, nil
+		})
+		for _, k := range keys {
+			err = errors.Join(err, tx.Delete(k))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &checkResult{}
+	return r.checkTree(ctx, v)
+}
