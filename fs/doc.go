@@ -18,6 +18,7 @@
 //
 //	File.mu          offset of one open file
 //	  Handle.mu      held for reading by every call on a handle
+//	    readAhead.mu what one handle read ahead; only tried
 //	    flushMu      one flush of buffered data
 //	      file.mu    one file's size, times and buffered blocks; several are
 //	                 taken in the order of inode numbers, and only by the flush

@@ -57,6 +57,7 @@ type Tree struct {
 	flushMu sync.Mutex
 	dirty   atomic.Int64  // buffered blocks
 	stale   atomic.Int64  // len(changed)
+	ahead   atomic.Int64  // bytes that handles may have read ahead
 	settled atomic.Uint64 // how often something in memory went to the volume
 
 	filesMu    sync.Mutex

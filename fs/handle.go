@@ -15,6 +15,8 @@ type Handle struct {
 
 	mu     sync.RWMutex // outermost: held for reading by every call, so that Close waits
 	closed bool
+
+	ahead readAhead
 }
 
 // OpenInode opens a regular file. ENOENT, EISDIR, EINVAL for other types.
@@ -48,7 +50,7 @@ func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	defer h.leave()
-	return h.tree.readAt(ctx, h.h, p, off)
+	return h.readAt(ctx, p, off)
 }
 
 // WriteAt writes at an offset, as one operation if p is at most 16 MiB.
@@ -128,6 +130,7 @@ func (h *Handle) Close() error {
 		return os.ErrClosed
 	}
 	h.closed = true
+	h.ahead.drop(h.tree)
 	h.tree.drop(context.Background(), h.h)
 	return nil
 }

@@ -90,31 +90,40 @@ func (f *Tree) readStored(ctx context.Context, h *file, p []byte, off int64) (n 
 			return err
 		}
 		// What lies behind the size in the volume is not data any more.
-		clear(p)
-		if end := n.size - off; end < int64(len(p)) {
-			p = p[:max(0, end)]
-		}
+		end := int(max(0, min(n.size-off, int64(len(p)))))
+		clear(p[end:])
 		if n.flags&flagInline != 0 {
-			return readInline(tx, h.ino, p, off)
+			return readInline(tx, h.ino, p[:end], off)
 		}
-		var reads []store.Read
-		err = extents(tx, h.ino, off, off+int64(len(p)), func(m mapped) bool {
-			lo, hi := max(m.at, off), min(m.end(), off+int64(len(p)))
-			reads = append(reads, store.Read{Extent: m.extent, Off: uint32(lo - m.at), Dst: p[lo-off : hi-off]})
-			return true
-		})
-		if err != nil {
-			return err
-		}
-		return f.st.Read(ctx, reads)
+		return f.readExtents(ctx, tx, h.ino, p[:end], off)
 	})
 	return n, err
 }
 
+// readExtents fills p from extents, and with zeros between them.
+func (f *Tree) readExtents(ctx context.Context, tx *store.Tx, i Ino, p []byte, off int64) error {
+	var reads []store.Read
+	filled := off
+	err := extents(tx, i, off, off+int64(len(p)), func(m mapped) bool {
+		lo, hi := max(m.at, off), min(m.end(), off+int64(len(p)))
+		clear(p[filled-off : lo-off])
+		reads = append(reads, store.Read{Extent: m.extent, Off: uint32(lo - m.at), Dst: p[lo-off : hi-off]})
+		filled = hi
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	clear(p[filled-off:])
+	return f.st.Read(ctx, reads)
+}
+
 func readInline(tx *store.Tx, i Ino, p []byte, off int64) error {
 	b, err := getInline(tx, i)
+	n := 0
 	if err == nil && off < int64(len(b)) {
-		copy(p, b[off:])
+		n = copy(p, b[off:])
 	}
+	clear(p[n:])
 	return err
 }
