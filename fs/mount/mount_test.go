@@ -38,7 +38,7 @@ func mountedWith(t *testing.T, capacity int64) string {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	m, err := mount.New(f.Tree(), dir, mount.Options{})
+	m, err := mount.New(f.Tree(), dir, mount.Options{AllowOther: true})
 	if err != nil {
 		t.Fatal(err)
 	}
