@@ -145,6 +145,28 @@ func signalHolder(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(syscall.Kill(h.PID, unix.SignalNum("SIG"+args[0])))
 }
 
+// detached VOLUME: who holds the volume has a session of its own, and nothing in
+// use of who started it.
+func detached(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: detached VOLUME")
+	}
+	h, err := holderOf(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if sid, err := unix.Getsid(h.PID); err != nil || sid != h.PID {
+		ts.Fatalf("process %d is of session %d, %v", h.PID, sid, err)
+	}
+	proc := fmt.Sprintf("/proc/%d/", h.PID)
+	if dir, err := os.Readlink(proc + "cwd"); err != nil || dir != "/" {
+		ts.Fatalf("it works in %q, %v", dir, err)
+	}
+	for fd := range 3 {
+		if to, err := os.Readlink(fmt.Sprint(proc, "fd/", fd)); err != nil || to != os.DevNull {
+			ts.Fatalf("it has %s open as %d, %v", to, fd, err)
+		}
+	}
+}
+
 // untilDeadline bounds what a script waits for.
 const untilDeadline = 30 * time.Second
 
