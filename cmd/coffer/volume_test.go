@@ -73,8 +73,8 @@ func number(ts *testscript.TestScript, s string) int {
 	return n
 }
 
-// record VOLUME NAME OFFSET VALUE: a byte of a record of the catalog is set, by
-// whoever has the host.
+// record VOLUME NAME OFFSET VALUE: a byte of a record of the catalog is set to
+// VALUE, or made another one if that is -, by whoever has the host.
 func record(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 4 {
 		ts.Fatalf("usage: record VOLUME NAME OFFSET VALUE")
@@ -87,7 +87,10 @@ func record(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	r, err := w.Get(ctx, args[1])
 	ts.Check(err)
-	r.Value[number(ts, args[2])] = byte(number(ts, args[3]))
+	at := &r.Value[number(ts, args[2])]
+	if *at ^= 0x40; args[3] != "-" {
+		*at = byte(number(ts, args[3]))
+	}
 	_, err = w.Swap(ctx, args[1], r.Version, r.Value)
 	ts.Check(err)
 	ts.Check(w.Release(ctx))
