@@ -93,14 +93,19 @@ func (s *Store) background(ctx context.Context, work uint32) {
 		if s.syncsOften() {
 			prepareSegments(ctx, s.host, s.segmentSize)
 		}
-		if _, err := s.tryPrepareNext(ctx, spaceUser); err != nil && !errors.Is(err, ErrClosed) {
-			s.logger.Warn("prepare log segment", "error", err)
-		}
+		_, err := s.tryPrepareNext(ctx, spaceUser)
+		s.warn(ctx, "prepare log segment", err)
 	}
 	if work&kickCheckpoint != 0 {
-		if err := s.Checkpoint(ctx); err != nil && !errors.Is(err, ErrClosed) {
-			s.logger.Warn("checkpoint", "error", err)
-		}
+		s.warn(ctx, "checkpoint", s.Checkpoint(ctx))
+	}
+}
+
+// warn logs what went wrong in the background, but not that a Close cut it
+// short.
+func (s *Store) warn(ctx context.Context, what string, err error) {
+	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrClosed) {
+		s.logger.Warn(what, "error", err)
 	}
 }
 

@@ -127,7 +127,17 @@ func prepareTree(dir string) error {
 	if err := command("cp", "-a", goSrc(), dir); err != nil {
 		return err
 	}
-	return command("sync", "-f", dir)
+	return settle(dir)
+}
+
+// settle has everything on the disk, on any contender: the kernel does not tell a
+// FUSE filesystem of syncfs, but of fsync of a directory it does.
+func settle(dir string) error {
+	if err := command("sync", dir); err != nil {
+		return err
+	}
+	syncAll()
+	return nil
 }
 
 func listTree(dir string) (float64, error) {
@@ -141,7 +151,7 @@ func removeTree(dir string) (float64, error) {
 	if err := command("rm", "-rf", filepath.Join(dir, "src")); err != nil {
 		return 0, err
 	}
-	if err := command("sync", "-f", dir); err != nil {
+	if err := settle(dir); err != nil {
 		return 0, err
 	}
 	return countFiles(goSrc())
