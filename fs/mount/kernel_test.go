@@ -3,9 +3,12 @@ package mount_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"testing"
 
@@ -13,6 +16,11 @@ import (
 )
 
 // Calls that only a kernel makes, on a mount and on a plain directory.
+//
+// The server of the mount runs in this process. What the runtime can't put aside
+// while the server answers must not be done here: no page of a mapping may be
+// touched, and no child may meet the mount before it has become another program,
+// by its directory or by being a program on it.
 var kernelTests = map[string]func(t *testing.T, dir string){
 	"Mmap": testMmap, "UserWriteClears": testUserWriteClears, "Permissions": testPermissions,
 	"CopyRange": testCopyRange, "Sticky": testSticky, "TextBusy": testTextBusy, "RemovedDir": testRemovedDir,
@@ -32,8 +40,24 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// testMmap writes by a mapping and reads by calls, and the other way.
+// testMmap runs TestMmapChild in a process of its own.
 func testMmap(t *testing.T, dir string) {
+	c := exec.Command(os.Args[0], "-test.run=^TestMmapChild$")
+	c.Env = append(os.Environ(), mmapDir+"="+dir)
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// mmapDir is the variable that makes TestMmapChild do something.
+const mmapDir = "COFFER_TEST_MMAP_DIR"
+
+// TestMmapChild writes by a mapping and reads by calls, and the other way.
+func TestMmapChild(t *testing.T) {
+	dir := os.Getenv(mmapDir)
+	if dir == "" {
+		return // TestKernel starts it
+	}
 	f, err := os.Create(filepath.Join(dir, "file"))
 	check(t, err)
 	defer f.Close()
@@ -62,8 +86,7 @@ func testMmap(t *testing.T, dir string) {
 
 // asUser runs a shell command as a user without privileges.
 func asUser(dir, command string) error {
-	c := exec.Command("/bin/sh", "-c", command)
-	c.Dir = dir
+	c := exec.Command("/bin/sh", "-c", `cd "$0" && `+command, dir)
 	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	return c.Run()
 }
@@ -142,15 +165,32 @@ func testTextBusy(t *testing.T, dir string) {
 	b, err := os.ReadFile("/bin/sleep")
 	check(t, err)
 	check(t, os.WriteFile(name, b, 0o755))
-	c := exec.Command(name, "60")
+	c := exec.Command("/bin/sh", "-c", `echo started; exec "$0" 60`, name)
+	out, err := c.StdoutPipe()
+	check(t, err)
 	check(t, c.Start())
 	defer func() {
 		_ = c.Process.Kill()
 		_ = c.Wait()
 	}()
+	check(t, becomes(c.Process.Pid, name, out))
 	if _, err := os.OpenFile(name, os.O_WRONLY, 0); !errors.Is(err, unix.ETXTBSY) {
 		t.Errorf("write to what is running: %v", err)
 	}
+}
+
+// becomes waits until a process that says a line first runs a program.
+func becomes(pid int, program string, out io.Reader) error {
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		return err
+	}
+	for range 10_000 {
+		if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err != nil || exe == program {
+			return err
+		}
+		runtime.Gosched()
+	}
+	return errors.New("it does not start")
 }
 
 // testRemovedDir uses a directory that was removed.
