@@ -31,7 +31,8 @@ func TestSeekUnsentData(t *testing.T) {
 	}
 }
 
-// TestTmpfile makes files without names, and gives one a name.
+// TestTmpfile makes files without names, and gives one a name. That the other goes
+// is checked when the mount has gone.
 func TestTmpfile(t *testing.T) {
 	dir := mounted(t)
 	open := func() *os.File {
@@ -60,9 +61,5 @@ func TestTmpfile(t *testing.T) {
 	}
 	if b, err := os.ReadFile(name); err != nil || string(b) != "without a name" {
 		t.Fatalf("%q, %v", b, err)
-	}
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil || st.Files-st.Ffree != 2 {
-		t.Fatalf("%d inodes in use, %v", st.Files-st.Ffree, err)
 	}
 }

@@ -47,7 +47,7 @@ func mountedWith(t *testing.T, capacity int64) string {
 			t.Error(err)
 		}
 		m.Wait()
-		if report, err := f.Tree().Check(ctx, nil); err != nil || len(report.Problems) > 0 {
+		if report, err := f.Tree().Check(ctx, nil); err != nil || len(report.Problems) > 0 || report.Orphans > 0 {
 			t.Errorf("check: %+v, %v", report, err)
 		}
 		if err := errors.Join(f.Close(), st.Close()); err != nil {
