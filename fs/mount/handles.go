@@ -50,6 +50,17 @@ func (hs *handles) remove(fh uint64) *fs.Handle {
 	return h.Handle
 }
 
+// closeAll closes what is still open.
+func (hs *handles) closeAll() {
+	hs.mu.Lock()
+	left := hs.open
+	hs.open, hs.writers = map[uint64]handle{}, map[fs.Ino]int{}
+	hs.mu.Unlock()
+	for _, h := range left {
+		_ = h.Close() // closed once only; nothing else can fail
+	}
+}
+
 // written reports whether somebody can write to a file, so that the kernel may
 // have something of it that it did not send yet.
 func (hs *handles) written(i fs.Ino) bool {

@@ -59,6 +59,7 @@ const (
 // Mount is a mounted filesystem.
 type Mount struct {
 	server *fuse.Server
+	bridge *bridge
 	point  string
 }
 
@@ -94,7 +95,8 @@ func New(t *fs.Tree, point string, o Options) (*Mount, error) {
 		fuseOptions.Options = append(fuseOptions.Options, "ro")
 		fuseOptions.DirectMountFlags |= syscall.MS_RDONLY
 	}
-	server, err := fuse.NewServer(newBridge(t, o.Logger), point, fuseOptions)
+	b := newBridge(t, o.Logger)
+	server, err := fuse.NewServer(b, point, fuseOptions)
 	if err != nil {
 		return nil, fmt.Errorf("mount on %q: %w", point, err)
 	}
@@ -105,11 +107,15 @@ func New(t *fs.Tree, point string, o Options) (*Mount, error) {
 	if err := raiseReadAhead(point); err != nil {
 		o.Logger.Debug("read-ahead stays small", "error", err)
 	}
-	return &Mount{server, point}, nil
+	return &Mount{server, b, point}, nil
 }
 
-// Wait returns when the filesystem was unmounted, by whomever.
-func (m *Mount) Wait() { m.server.Wait() }
+// Wait returns when the filesystem was unmounted, by whomever, and no file is
+// open any more: a kernel that unmounts does not tell of those closed last.
+func (m *Mount) Wait() {
+	m.server.Wait()
+	m.bridge.handles.closeAll()
+}
 
 // Unmount unmounts the filesystem. ErrBusy while it is in use.
 func (m *Mount) Unmount() error {
