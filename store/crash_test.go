@@ -192,10 +192,11 @@ func crashRun(t *testing.T, seed uint64) int {
 		t.Fatalf("-seed %d: recording, after %q: %v", seed, rec.calls(), err)
 	}
 	rec.snap("nothing")
+	snaps := rec.recorded() // a store that was left open goes on in the background
 	var failed atomic.Bool
 	var wg sync.WaitGroup
-	next := make(chan int, len(rec.snaps))
-	for i := range rec.snaps {
+	next := make(chan int, len(snaps))
+	for i := range snaps {
 		next <- i
 	}
 	close(next)
@@ -205,11 +206,11 @@ func crashRun(t *testing.T, seed uint64) int {
 				if failed.Load() {
 					return
 				}
-				c := cut{plan: p, history: h, snapshot: rec.snaps[i], seed: seed<<16 + uint64(i)}
+				c := cut{plan: p, history: h, snapshot: snaps[i], seed: seed<<16 + uint64(i)}
 				if err := c.try(); err != nil {
 					failed.Store(true)
 					t.Errorf("-seed %d: cut %d of %d, before %s, after state %d..%d, %s: %v",
-						seed, i, len(rec.snaps), c.call, c.acked, c.started, c.fate, err)
+						seed, i, len(snaps), c.call, c.acked, c.started, c.fate, err)
 				}
 			}
 		})
@@ -218,12 +219,20 @@ func crashRun(t *testing.T, seed uint64) int {
 	if failed.Load() {
 		t.FailNow()
 	}
-	return len(rec.snaps)
+	return len(snaps)
+}
+
+// recorded returns what was recorded up to now.
+func (r *recorder) recorded() []snapshot {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.snaps)
 }
 
 // calls lists the last few calls.
 func (r *recorder) calls() (list []string) {
-	for _, s := range r.snaps[max(0, len(r.snaps)-20):] {
+	snaps := r.recorded()
+	for _, s := range snaps[max(0, len(snaps)-20):] {
 		list = append(list, s.call)
 	}
 	return list

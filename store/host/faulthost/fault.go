@@ -26,7 +26,7 @@ const (
 	NegativeRead
 	// FlipRead inverts one bit of what was read.
 	FlipRead
-	// ScribbleLater changes the caller's buffer during the next call.
+	// ScribbleLater changes the caller's buffer during the next read.
 	ScribbleLater
 
 	// HugeRecord returns a value far beyond the limit.

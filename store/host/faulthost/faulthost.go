@@ -159,7 +159,9 @@ func (h *Host) next(op Ops) Rule {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.calls[op]++
-	h.scribbleNow()
+	if op == Read {
+		h.scribbleNow() // not while a change in the background meets a read in the foreground
+	}
 	found := Rule{Fault: none}
 	for _, r := range slices.Backward(h.rules) {
 		if r.ops()&op == 0 {
