@@ -83,36 +83,12 @@ func (s *Store) placesIn(ctx context.Context, ids map[host.SegmentID]bool) ([]tr
 
 // touch has the node at p written again, if it is still there.
 func (s *Store) touch(ctx context.Context, p tree.Place) error {
-	var v *tree.View
-	for {
-		err := s.tryTouch(&v, p)
-		var w errWait
-		switch {
-		case errors.Is(err, tree.ErrMiss):
-			err = v.Fetch(ctx)
-		case errors.As(err, &w):
-			err = w.wait(ctx)
-		default:
-			return err
-		}
-		if err != nil {
-			return asDamage(err)
-		}
-	}
+	return s.attempt(ctx, func(v *tree.View) error { return s.tryTouch(v, p) })
 }
 
-func (s *Store) tryTouch(v **tree.View, p tree.Place) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.usable(); err != nil {
-		return err
-	}
-	if *v == nil {
-		*v = s.tree.Resident()
-	} else {
-		s.tree.Rebase(*v)
-	}
-	there, err := (*v).Reach(p)
+// tryTouch makes one attempt. Callers hold mu.
+func (s *Store) tryTouch(v *tree.View, p tree.Place) error {
+	there, err := v.Reach(p)
 	if err != nil || !there {
 		return err
 	}
@@ -122,7 +98,7 @@ func (s *Store) tryTouch(v **tree.View, p tree.Place) error {
 	if len(s.views) > 0 {
 		s.tree.Unshare()
 	}
-	s.tree.Touch(*v, p)
+	s.tree.Touch(v, p)
 	s.kickIfDue()
 	return nil
 }

@@ -177,13 +177,22 @@ func (s *Store) update(ctx context.Context, fn func(*Tx) error, class spaceClass
 			return err
 		}
 	}
-	var v *tree.View
+	return s.attempt(ctx, func(v *tree.View) error { return s.tryUpdate(v, fn, class) })
+}
+
+// attempt calls try, with mu held and a view of the present state, until it
+// neither misses a node nor has to wait for something.
+func (s *Store) attempt(ctx context.Context, try func(*tree.View) error) error {
+	s.mu.Lock()
+	v := s.tree.Resident()
+	s.mu.Unlock()
 	for {
-		err := s.tryUpdate(&v, fn, class)
+		tick, err := s.tryOnce(v, try)
 		var w errWait
 		switch {
 		case errors.Is(err, tree.ErrMiss):
 			err = v.Fetch(ctx)
+			s.endView(tick)
 		case errors.As(err, &w):
 			err = w.wait(ctx)
 		default:
@@ -196,6 +205,23 @@ func (s *Store) update(ctx context.Context, fn func(*Tx) error, class spaceClass
 			return err
 		}
 	}
+}
+
+// tryOnce makes one attempt. After tree.ErrMiss what is missing is kept on the
+// host until endView of the returned tick: a checkpoint in between may have made
+// it superfluous.
+func (s *Store) tryOnce(v *tree.View, try func(*tree.View) error) (tick uint64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(); err != nil {
+		return 0, err
+	}
+	s.tree.Rebase(v)
+	if err = try(v); errors.Is(err, tree.ErrMiss) {
+		tick = s.tick
+		s.views[tick]++
+	}
+	return tick, err
 }
 
 // checkRoom refuses what adds to a full volume.
@@ -211,22 +237,13 @@ func (s *Store) checkRoom() error {
 	return nil
 }
 
-// tryUpdate makes one attempt. tree.ErrMiss and errWait ask for another.
-func (s *Store) tryUpdate(v **tree.View, fn func(*Tx) error, class spaceClass) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.usable(); err != nil {
-		return err
-	}
-	if *v == nil {
-		*v = s.tree.Resident()
-	} else {
-		s.tree.Rebase(*v)
-	}
-	tx := &Tx{base: viewReader{*v}, writable: true}
+// tryUpdate makes one attempt. tree.ErrMiss and errWait ask for another. Callers
+// hold mu.
+func (s *Store) tryUpdate(v *tree.View, fn func(*Tx) error, class spaceClass) error {
+	tx := &Tx{base: viewReader{v}, writable: true}
 	err := fn(tx)
 	switch {
-	case (*v).Missed():
+	case v.Missed():
 		return tree.ErrMiss
 	case err != nil:
 		return err
@@ -235,7 +252,7 @@ func (s *Store) tryUpdate(v **tree.View, fn func(*Tx) error, class spaceClass) e
 	case len(tx.changes) == 0:
 		return nil
 	}
-	olds, err := s.prepare(*v, tx.changes)
+	olds, err := s.prepare(v, tx.changes)
 	if err != nil {
 		return err
 	}
@@ -249,7 +266,7 @@ func (s *Store) tryUpdate(v **tree.View, fn func(*Tx) error, class spaceClass) e
 	for _, c := range tx.changes {
 		b.records = c.append(b.records)
 	}
-	s.apply(*v, tx.changes, olds)
+	s.apply(v, tx.changes, olds)
 	s.kickIfDue()
 	return nil
 }
