@@ -2,9 +2,11 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"sync"
+	"syscall"
 )
 
 // Handle is an open regular file, known by its inode. Its methods may be called
@@ -24,6 +26,9 @@ func (f *Tree) OpenInode(ctx context.Context, i Ino) (*Handle, error) {
 	h := f.hold(i)
 	if err := f.ensureLoaded(ctx, h); err != nil {
 		f.drop(ctx, h)
+		if errors.Is(err, errStale) {
+			err = syscall.ENOENT // its last name went just now: nobody has had it open
+		}
 		return nil, wrap(err)
 	}
 	return &Handle{tree: f, h: h}, nil

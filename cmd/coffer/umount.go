@@ -49,7 +49,7 @@ func unmount(dir string, lazy bool) error {
 	if lazy {
 		flags, option = unix.MNT_DETACH, "-uz"
 	}
-	err := unix.Unmount(dir, flags)
+	err := unmountSoon(dir, flags)
 	if errors.Is(err, unix.EPERM) {
 		err = exec.Command("fusermount3", option, "--", dir).Run()
 		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
@@ -81,6 +81,23 @@ func waitReleased(ctx context.Context, volume string, serving holder) error {
 		case <-ctx.Done():
 			return fmt.Errorf("unmounted, but process %d has not closed it: %w", serving.PID, ctx.Err())
 		case <-time.After(closePoll):
+		}
+	}
+}
+
+const (
+	busyFor  = time.Second
+	busyPoll = 20 * time.Millisecond
+)
+
+// unmountSoon bears with a mount that is busy for a moment: a mount that has
+// just begun has its own server at it, and a program that has just ended may not
+// be quite gone.
+func unmountSoon(dir string, flags int) error {
+	for end := time.Now().Add(busyFor); ; time.Sleep(busyPoll) {
+		err := unix.Unmount(dir, flags)
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
+			return err
 		}
 	}
 }
