@@ -16,6 +16,9 @@ const (
 	answerLabel      = "coffer/kds/v1/private answer"
 	publicLabel      = "coffer/kds/v1/public answer"
 	responseKeyLabel = "coffer/kds/v1/response key"
+
+	anchorRequestLabel = "coffer/kds/v1/anchor request"
+	anchorAnswerLabel  = "coffer/kds/v1/anchor answer"
 )
 
 // algorithms says what a derived key is used with. The names are part of every
@@ -24,6 +27,7 @@ var algorithms = map[Purpose]string{
 	Storage:  "HKDF-SHA256",
 	Mail:     "MLKEM768-X25519",
 	Handover: "MLKEM768-X25519",
+	Anchor:   "HMAC-SHA256",
 }
 
 // Derive is the key of a spec: HKDF-SHA256 of the master key with no salt and

@@ -73,6 +73,9 @@ const (
 	Mail Purpose = "mail"
 	// Handover: the key pair that an old enclave hands its volume over to.
 	Handover Purpose = "handover"
+	// Anchor: the secret that authenticates what is said to and by a volume's
+	// anchor.
+	Anchor Purpose = "anchor"
 )
 
 // Check refuses a purpose that is not one of the above.
@@ -80,7 +83,7 @@ func (p Purpose) Check() error {
 	if _, ok := algorithms[p]; ok {
 		return nil
 	}
-	return fmt.Errorf("%w: unknown purpose %q: it is storage, mail or handover", ErrSpec, p[:min(len(p), 40)])
+	return fmt.Errorf("%w: unknown purpose %q: it is storage, mail, handover or anchor", ErrSpec, p[:min(len(p), 40)])
 }
 
 // Generation numbers the master keys of one type, from 1. In a request, 0 asks

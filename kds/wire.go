@@ -127,8 +127,8 @@ func DecodePublicRequest(b []byte) (r PublicRequest, err error) {
 
 // checkPublic refuses a purpose that has no public key.
 func (p Purpose) checkPublic() error {
-	if p == Storage {
-		return fmt.Errorf("%w: keys for storage have no public key", ErrSpec)
+	if p == Storage || p == Anchor {
+		return fmt.Errorf("%w: keys for %s have no public key", ErrSpec, p)
 	}
 	return nil
 }
