@@ -1,6 +1,7 @@
 package local
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -31,10 +32,11 @@ const (
 )
 
 var (
-	volumeBucket  = []byte("volume")  // format, epoch
+	volumeBucket  = []byte("volume")  // format, epoch, lease
 	recordsBucket = []byte("records") // name -> version (8 bytes), value
 	formatKey     = []byte("format")
 	epochKey      = []byte("epoch")
+	leaseKey      = []byte("lease") // SHA-256 of the token of whoever acquired it, if he has one
 )
 
 // catalog is catalog.db. It is opened for each transaction and closed after it,
@@ -179,12 +181,30 @@ func epochOf(tx *bbolt.Tx) (uint64, error) {
 	return binary.BigEndian.Uint64(p), nil
 }
 
-// setEpoch makes the lease's epoch durable.
-func (t *tree) setEpoch(ctx context.Context, epoch uint64) error {
-	return t.catalog.update(ctx, 8, func(tx *bbolt.Tx) error {
+// terms reads the epoch and the lease that goes with it, nil if there is none.
+func (t *tree) terms(ctx context.Context) (epoch uint64, lease []byte, err error) {
+	err = t.catalog.view(ctx, func(tx *bbolt.Tx) error {
+		if epoch, err = epochOf(tx); err == nil {
+			lease = bytes.Clone(tx.Bucket(volumeBucket).Get(leaseKey))
+		}
+		return err
+	})
+	return epoch, lease, err
+}
+
+// setTerms makes the epoch and the lease that goes with it durable, as one.
+func (t *tree) setTerms(ctx context.Context, epoch uint64, lease []byte) error {
+	return t.catalog.update(ctx, 8+len(lease), func(tx *bbolt.Tx) error {
 		if _, err := epochOf(tx); err != nil {
 			return err
 		}
-		return tx.Bucket(volumeBucket).Put(epochKey, binary.BigEndian.AppendUint64(nil, epoch))
+		b := tx.Bucket(volumeBucket)
+		if err := b.Put(epochKey, binary.BigEndian.AppendUint64(nil, epoch)); err != nil {
+			return err
+		}
+		if lease == nil {
+			return b.Delete(leaseKey)
+		}
+		return b.Put(leaseKey, lease)
 	})
 }

@@ -46,6 +46,17 @@ func lockName(epoch uint64) string { return lockPrefix + strconv.FormatUint(epoc
 
 // Acquire implements host.Volume.
 func (v *Volume) Acquire(ctx context.Context, o host.AcquireOptions) (host.Writer, error) {
+	return v.acquire(ctx, terms{AcquireOptions: o})
+}
+
+// terms are how a volume is acquired.
+type terms struct {
+	host.AcquireOptions
+	lease  []byte // what is noted of the holder's token, if it has one
+	resume bool   // go on with that lease, or not at all
+}
+
+func (v *Volume) acquire(ctx context.Context, o terms) (host.Writer, error) {
 	done, err := v.use(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("acquire volume: %w", err)
@@ -58,11 +69,11 @@ func (v *Volume) Acquire(ctx context.Context, o host.AcquireOptions) (host.Write
 	return w, nil
 }
 
-func (t *tree) acquire(ctx context.Context, o host.AcquireOptions) (*writer, error) {
+func (t *tree) acquire(ctx context.Context, o terms) (*writer, error) {
 	if err := t.prepare(); err != nil {
 		return nil, err
 	}
-	if !o.Takeover {
+	if !o.Takeover && !o.resume {
 		// Ask before claiming the fence: the holder is not to notice.
 		epoch, err := t.epoch(ctx)
 		if err == nil {
@@ -113,12 +124,15 @@ func (t *tree) prepare() error {
 // nextWriter begins the next epoch. The fence is locked. The epoch follows both
 // on the catalog's and on the fence's, which differ if the catalog was put back
 // to an older state, or if someone died between changing one and the other.
-func (t *tree) nextWriter(ctx context.Context, o host.AcquireOptions, fenced uint64) (*writer, error) {
-	stored, err := t.epoch(ctx)
+func (t *tree) nextWriter(ctx context.Context, o terms, fenced uint64) (*writer, error) {
+	stored, lease, err := t.terms(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if !o.Takeover {
+	switch {
+	case o.resume && !sameLease(lease, o.lease):
+		return nil, host.ErrFenced
+	case !o.resume && !o.Takeover:
 		if err := errors.Join(t.refuseIfHeld(stored), t.refuseIfHeld(fenced)); err != nil {
 			return nil, err
 		}
@@ -132,12 +146,14 @@ func (t *tree) nextWriter(ctx context.Context, o host.AcquireOptions, fenced uin
 	if err != nil {
 		return nil, err
 	}
-	if err := t.setEpoch(ctx, epoch); err != nil {
+	if err := t.setTerms(ctx, epoch, o.lease); err != nil {
 		removeAt(t.root, lock.Name(), 0)
 		lock.Close()
 		return nil, err
 	}
-	return newWriter(t, epoch, lock), nil
+	w := newWriter(t, epoch, lock)
+	w.resumed = o.resume
+	return w, nil
 }
 
 // refuseIfHeld fails with ErrInUse if the writer of that epoch is alive.

@@ -19,6 +19,8 @@ type writer struct {
 	tree  *tree
 	epoch uint64
 	lock  *os.File // the lock file, locked
+	// resumed: it goes on for a holder who may have made segments before.
+	resumed bool
 
 	prepareMu sync.Mutex // one Prepare; before mu
 

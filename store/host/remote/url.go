@@ -1,0 +1,75 @@
+package remote
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+
+	"github.com/coffer-fs/coffer/store/host/remote/wire"
+)
+
+// address is a parsed URL of a volume.
+type address struct {
+	network string // unix or tcp
+	dial    string // what is dialled
+	base    string // what requests begin with
+	tls     bool
+	volume  string
+}
+
+// IsURL reports whether a volume is named by an address of this package, and not
+// by a directory: ./unix:x is a directory.
+func IsURL(s string) bool {
+	for _, scheme := range []string{"unix:", "http://", "https://"} {
+		if strings.HasPrefix(s, scheme) {
+			return true
+		}
+	}
+	return false
+}
+
+// parseURL reads one of
+//
+//	unix:SOCKET#VOLUME
+//	https://HOST:PORT/VOLUME
+//	http://LOOPBACK:PORT/VOLUME
+func parseURL(s string) (a address, err error) {
+	if rest, ok := strings.CutPrefix(s, "unix:"); ok {
+		i := strings.LastIndexByte(rest, '#')
+		if i < 1 {
+			return a, fmt.Errorf("%q is not unix:SOCKET#VOLUME: %w", s, ErrURL)
+		}
+		a = address{network: "unix", dial: rest[:i], base: "http://unix", volume: rest[i+1:]}
+	} else if a, err = parseTCP(s); err != nil {
+		return a, err
+	}
+	if err := wire.CheckVolume(a.volume); err != nil {
+		return a, fmt.Errorf("%q: %w: %w", s, ErrURL, err)
+	}
+	return a, nil
+}
+
+func parseTCP(s string) (a address, err error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "http" && u.Scheme != "https" {
+		return a, fmt.Errorf("%q is neither unix:SOCKET#VOLUME nor https://HOST:PORT/VOLUME: %w", s, ErrURL)
+	}
+	if u.Port() == "" {
+		return a, fmt.Errorf("%q lacks a port: %w", s, ErrURL)
+	}
+	a = address{
+		network: "tcp", dial: u.Host, base: u.Scheme + "://" + u.Host, tls: u.Scheme == "https",
+		volume: strings.TrimPrefix(u.Path, "/"),
+	}
+	if !a.tls && !isLoopback(u.Hostname()) {
+		return a, fmt.Errorf("%q: without TLS only this machine can be reached: use https: %w", s, ErrURL)
+	}
+	return a, nil
+}
+
+// isLoopback takes addresses only: what a name means is the network's to say.
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
