@@ -72,6 +72,8 @@ type Tree struct {
 	forgotten []Ino          // orphans to be deleted; guarded by filesMu
 	reapKick  chan struct{}
 
+	locks lockTable
+
 	stop context.CancelFunc
 	done chan struct{}
 }

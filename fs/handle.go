@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"sync"
 	"syscall"
@@ -135,6 +136,7 @@ func (h *Handle) Close() error {
 		return os.ErrClosed
 	}
 	h.closed = true
+	h.tree.locks.unlock(h.h.ino, h, 0, math.MaxInt64)
 	h.ahead.drop(h.tree)
 	h.tree.drop(context.Background(), h.h)
 	return nil
