@@ -50,6 +50,11 @@ fuzz:
 bench: build
 	$(GO) run ./internal/bench $(BENCHFLAGS)
 
+# SQLite's own speed test, in a volume and in a plain directory.
+.PHONY: speedtest1
+speedtest1:
+	scripts/speedtest1.sh
+
 # make conformance PJDFSTEST=dir, a built pjdfstest
 .PHONY: conformance
 conformance: build
