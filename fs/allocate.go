@@ -116,7 +116,7 @@ func (f *Tree) zero(ctx context.Context, h *file, from, to int64) error {
 // hasData reports whether the volume holds any data in [from, to) of a file that
 // is not inline.
 func (f *Tree) hasData(ctx context.Context, h *file, from, to int64) (data bool, err error) {
-	err = f.st.View(ctx, func(tx *store.Tx) error {
+	err = f.view(ctx, func(tx *store.Tx) error {
 		return extents(tx, h.ino, from, to, func(mapped) bool {
 			data = true
 			return false
@@ -180,7 +180,7 @@ func (f *Tree) seekData(ctx context.Context, h *file, off int64, hole bool) (int
 		return 0, wrap(err)
 	}
 	at := off
-	err := f.st.View(ctx, func(tx *store.Tx) error {
+	err := f.view(ctx, func(tx *store.Tx) error {
 		n, err := getInode(tx, h.ino)
 		if err != nil {
 			return err

@@ -61,7 +61,7 @@ func (f *Tree) Check(ctx context.Context, progress func(CheckProgress)) (CheckRe
 		}
 	}
 	c := &checking{f: f, ctx: ctx, progress: progress}
-	if err := f.st.View(ctx, c.run); err != nil {
+	if err := f.view(ctx, c.run); err != nil {
 		return c.report, fmt.Errorf("check filesystem: %w", wrap(err))
 	}
 	return c.report, nil

@@ -146,6 +146,9 @@ func (f *Tree) newIno(tx *store.Tx) (Ino, error) {
 	if f.options.MaxInodes > 0 && s.inodes >= f.options.MaxInodes {
 		return 0, syscall.ENOSPC
 	}
+	if s.nextIno > store.MaxObject {
+		return 0, syscall.ENOSPC // numbers are never used again
+	}
 	i := s.nextIno
 	s.nextIno++
 	s.inodes++

@@ -42,6 +42,8 @@ func storeErrno(err error) syscall.Errno {
 		return syscall.ENOSPC
 	case errors.Is(err, store.ErrReadOnly):
 		return syscall.EROFS
+	case errors.Is(err, store.ErrNoSnapshot):
+		return syscall.ESTALE
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return syscall.EINTR
 	case errors.Is(err, fs.ErrNotExist):

@@ -85,7 +85,7 @@ func (f *Tree) load(ctx context.Context, h *file) error {
 	if h.loaded {
 		return nil
 	}
-	return f.st.View(ctx, func(tx *store.Tx) error {
+	return f.view(ctx, func(tx *store.Tx) error {
 		n, err := getInode(tx, h.ino)
 		switch {
 		case err != nil:

@@ -161,7 +161,7 @@ func (g *group) run(ctx context.Context) error {
 	if len(g.files) == 0 {
 		return nil
 	}
-	err := g.tree.st.UpdateFreeing(ctx, func(tx *store.Tx) error {
+	err := g.tree.st.UpdateReserved(ctx, func(tx *store.Tx) error {
 		for _, p := range g.files {
 			if err := p.apply(tx); err != nil && err != syscall.ENOENT {
 				return err

@@ -53,6 +53,9 @@ type Tree struct {
 	st      *store.Store
 	options Options
 	hashKey [16]byte
+	// view calls fn with a constant state of the volume: the present one, or that
+	// of a snapshot. Constant after Open.
+	view func(ctx context.Context, fn func(*store.Tx) error) error
 
 	flushMu sync.Mutex
 	dirty   atomic.Int64  // buffered blocks
@@ -106,12 +109,16 @@ func Format(ctx context.Context, st *store.Store, uid, gid uint32) error {
 // Open opens the filesystem of a volume, and finishes what a crash cut off.
 // Until Close, which does not close it, the volume must not be changed otherwise.
 func Open(ctx context.Context, st *store.Store, o Options) (*FS, error) {
+	return open(ctx, st, o, st.View)
+}
+
+func open(ctx context.Context, st *store.Store, o Options, view func(context.Context, func(*store.Tx) error) error) (*FS, error) {
 	f := &Tree{
-		st: st, options: o.withDefaults(), files: map[Ino]*file{}, changed: map[*file]bool{},
+		st: st, view: view, options: o.withDefaults(), files: map[Ino]*file{}, changed: map[*file]bool{},
 		waiting: map[Ino]bool{}, reapKick: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	f.cheaper = sync.NewCond(&f.filesMu)
-	err := st.View(ctx, func(tx *store.Tx) error {
+	err := f.view(ctx, func(tx *store.Tx) error {
 		s, err := getSuper(tx)
 		f.hashKey = s.hashKey
 		return err
@@ -203,7 +210,7 @@ type Stat struct {
 func (f *Tree) StatFS(ctx context.Context) (Stat, error) {
 	space := f.st.Space()
 	s := Stat{Bytes: space.Capacity, FreeBytes: space.Available}
-	err := f.st.View(ctx, func(tx *store.Tx) error {
+	err := f.view(ctx, func(tx *store.Tx) error {
 		sb, err := getSuper(tx)
 		s.Inodes = sb.inodes
 		return err

@@ -19,7 +19,7 @@ func (f *Tree) Lookup(ctx context.Context, dir Ino, name string) (Attr, error) {
 func (f *Tree) attr(ctx context.Context, find func(*store.Tx) (Ino, error)) (Attr, error) {
 	var a Attr
 	err := f.attrs(func() error {
-		err := f.st.View(ctx, func(tx *store.Tx) error {
+		err := f.view(ctx, func(tx *store.Tx) error {
 			i, err := find(tx)
 			if err != nil {
 				return err
@@ -65,7 +65,7 @@ func (f *Tree) GetAttr(ctx context.Context, i Ino) (Attr, error) {
 // ReadLink returns the target of a symbolic link. EINVAL for other files.
 func (f *Tree) ReadLink(ctx context.Context, i Ino) (string, error) {
 	var target []byte
-	err := f.st.View(ctx, func(tx *store.Tx) error {
+	err := f.view(ctx, func(tx *store.Tx) error {
 		n, err := getInode(tx, i)
 		if err != nil {
 			return err
@@ -97,7 +97,7 @@ type DirEntry struct {
 func (f *Tree) ReadDir(ctx context.Context, dir Ino, cookie uint64, limit int, attrs bool) ([]DirEntry, error) {
 	before := f.settled.Load()
 	var out []DirEntry
-	err := f.st.View(ctx, func(tx *store.Tx) error {
+	err := f.view(ctx, func(tx *store.Tx) error {
 		if _, err := getDir(tx, dir); err != nil {
 			return err
 		}

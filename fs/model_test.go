@@ -42,6 +42,8 @@ type game struct {
 	streams int
 	m       *model // as it was when the present life began
 	timed   bool   // with its times
+	kept    []*keptState
+	taken   int
 }
 
 func (s *modelStats) run(seed uint64) error {
@@ -156,6 +158,16 @@ func (g *game) play(p *player) (states []*model, err error) {
 			states = states[len(states)-1:]
 			continue
 		}
+		if g.r.IntN(20) == 0 {
+			synced, err := g.keep(p)
+			if err != nil {
+				return states, err
+			}
+			if synced {
+				states = states[len(states)-1:]
+			}
+			continue
+		}
 		err := p.step()
 		if errors.Is(err, errModel) {
 			return states, err
@@ -212,8 +224,12 @@ func (g *game) verify(f *fs.FS, st *store.Store, states []*model, timeless int) 
 	if err != nil {
 		return err
 	}
-	if len(report.Problems) > 0 || report.Orphans+report.Trims > 0 {
+	// What snapshots hold on to may leave no room to finish what was cut off.
+	if len(report.Problems) > 0 || report.Orphans+report.Trims > 0 && (!g.small || len(g.kept) == 0) {
 		return fmt.Errorf("check: %+v", report)
+	}
+	if err := g.verifyKept(f); err != nil {
+		return err
 	}
 	_, err = st.Check(bg, nil)
 	return err

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 
@@ -146,7 +147,7 @@ func (f *Tree) reapAll(ctx context.Context) error {
 		do   func(context.Context, Ino) error
 	}{{trimKey(0), f.trim}, {orphanKey(0), f.reap}} {
 		var inos []Ino
-		err := f.st.View(ctx, func(tx *store.Tx) error {
+		err := f.view(ctx, func(tx *store.Tx) error {
 			return tx.Scan(t.from, typeEnd(superObject, t.from.Type), func(k store.Key, _ []byte) (bool, error) {
 				inos = append(inos, Ino(k.Sub))
 				return true, nil
@@ -156,7 +157,12 @@ func (f *Tree) reapAll(ctx context.Context) error {
 			return err
 		}
 		for _, i := range inos {
-			if err := t.do(ctx, i); err != nil {
+			err := t.do(ctx, i)
+			if errors.Is(err, store.ErrFull) {
+				f.options.Logger.Warn("no room to finish what was cut off: the next opening tries again", "inode", i, "error", err)
+				return nil // a full volume must open, so that snapshots can be deleted
+			}
+			if err != nil {
 				return err
 			}
 		}

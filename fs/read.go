@@ -85,7 +85,7 @@ func (h *file) buffered(from, to int64) []piece {
 // readStored fills p from what the volume holds of the file: zeros where it
 // holds nothing. It returns the inode it found.
 func (f *Tree) readStored(ctx context.Context, h *file, p []byte, off int64) (n inode, err error) {
-	err = f.st.View(ctx, func(tx *store.Tx) error {
+	err = f.view(ctx, func(tx *store.Tx) error {
 		if n, err = getInode(tx, h.ino); err != nil {
 			return err
 		}

@@ -33,7 +33,7 @@ const xattrFixed = 5
 // GetXattr returns an extended attribute. ENODATA.
 func (f *Tree) GetXattr(ctx context.Context, i Ino, name string) ([]byte, error) {
 	var out []byte
-	err := f.st.View(ctx, func(tx *store.Tx) error {
+	err := f.view(ctx, func(tx *store.Tx) error {
 		if _, err := getInode(tx, i); err != nil {
 			return err
 		}
@@ -220,7 +220,7 @@ func (f *Tree) RemoveXattr(ctx context.Context, i Ino, name string) error {
 // ListXattr returns the names of all extended attributes of a file.
 func (f *Tree) ListXattr(ctx context.Context, i Ino) ([]string, error) {
 	var names []string
-	err := f.st.View(ctx, func(tx *store.Tx) (err error) {
+	err := f.view(ctx, func(tx *store.Tx) (err error) {
 		if _, err := getInode(tx, i); err != nil {
 			return err
 		}

@@ -32,8 +32,16 @@ type piece struct {
 
 func (p piece) start() uint64 { return p.key.Sub - uint64(p.extent.Count) }
 
+// object is the one whose bytes p has: items in the layers of snapshots are found
+// by it too.
+func (p piece) object() uint64 { return p.key.Object & MaxObject }
+
 // follows reports whether p continues q in their object.
-func (p piece) follows(q piece) bool { return p.key.Object == q.key.Object && p.start() == q.key.Sub }
+func (p piece) follows(q piece) bool { return p.object() == q.object() && p.start() == q.key.Sub }
+
+func (p piece) compare(q piece) int {
+	return cmp.Or(cmp.Compare(p.object(), q.object()), cmp.Compare(p.start(), q.start()), p.key.Compare(q.key))
+}
 
 // copyFrames copies what is alive of these frames. It reorders them.
 func (c *copier) copyFrames(ctx context.Context, frames []frameRecord) error {
@@ -52,27 +60,36 @@ func (c *copier) copyFrames(ctx context.Context, frames []frameRecord) error {
 	return nil // what goes on changing is dead soon
 }
 
-// find looks up the extents that refer to the frames, in order.
+// find looks up the extents that refer to the frames, in order: those of the present
+// state, and those that snapshots keep.
 func (c *copier) find(ctx context.Context, frames []frameRecord) ([]piece, error) {
 	var pieces []piece
-	err := c.s.View(ctx, func(tx *Tx) error {
-		for _, f := range frames {
-			from := Key{Object: f.object, Type: TypeExtent, Sub: f.at + 1}
-			to := Key{Object: f.object, Type: TypeExtent, Sub: f.at + uint64(f.length) + 1}
-			err := tx.Scan(from, to, func(k Key, v []byte) (bool, error) {
-				e, err := ParseExtent(v)
-				if err == nil && e.Segment == c.seg.id && e.Offset == f.offset {
-					pieces = append(pieces, piece{k, e})
+	err := c.s.viewAll(ctx, func(tx *Tx, layers []layer) error {
+		for _, l := range layers {
+			for _, f := range frames {
+				var err error
+				if pieces, err = c.findFrame(tx, l, f, pieces); err != nil {
+					return err
 				}
-				return true, err
-			})
-			if err != nil {
-				return err
 			}
 		}
 		return nil
 	})
-	slices.SortFunc(pieces, func(a, b piece) int { return a.key.Compare(b.key) })
+	slices.SortFunc(pieces, piece.compare)
+	return pieces, err
+}
+
+// findFrame appends the extents of a layer that refer to one frame.
+func (c *copier) findFrame(tx *Tx, l layer, f frameRecord, pieces []piece) ([]piece, error) {
+	from := l.key(Key{Object: f.object, Type: TypeExtent, Sub: f.at + 1})
+	to := l.key(Key{Object: f.object, Type: TypeExtent, Sub: f.at + uint64(f.length) + 1})
+	err := tx.Scan(from, to, func(k Key, v []byte) (bool, error) {
+		e, err := ParseExtent(v)
+		if err == nil && e.Segment == c.seg.id && e.Offset == f.offset {
+			pieces = append(pieces, piece{k, e})
+		}
+		return true, err
+	})
 	return pieces, err
 }
 
@@ -81,13 +98,14 @@ func (c *copier) copyScanned(ctx context.Context) error {
 	next, more := Key{}, true
 	for more {
 		var pieces []piece
-		err := c.s.View(ctx, func(tx *Tx) (err error) {
+		err := c.s.viewAll(ctx, func(tx *Tx, _ []layer) (err error) {
 			pieces, next, more, err = c.scan(tx, next)
 			return err
 		})
 		if err != nil {
 			return err
 		}
+		slices.SortFunc(pieces, piece.compare)
 		if _, err := c.copyAll(ctx, pieces); err != nil {
 			return err
 		}
@@ -225,13 +243,13 @@ func (c *copier) write(ctx context.Context, pieces []piece, data []byte) (again 
 		}
 		r := run{pieces: pieces[:n]}
 		size := pieces[n-1].key.Sub - pieces[0].start()
-		if r.extents, err = f.Seal(ctx, pieces[0].key.Object, pieces[0].start(), data[:size]); err != nil {
+		if r.extents, err = f.Seal(ctx, pieces[0].object(), pieces[0].start(), data[:size]); err != nil {
 			return false, err
 		}
 		runs = append(runs, r)
 		pieces, data = pieces[n:], data[size:]
 	}
-	err = c.s.update(ctx, func(tx *Tx) (err error) {
+	err = c.s.updateOwn(ctx, func(tx *Tx) (err error) {
 		again, err = replaceRuns(tx, runs)
 		return err
 	}, spaceCleaning)
@@ -246,7 +264,7 @@ type run struct {
 }
 
 // replaceRuns lets items refer to the copies, but for those that changed, and
-// reports whether there were any.
+// reports whether there were any. It is no change of what a snapshot holds.
 func replaceRuns(tx *Tx, runs []run) (changed bool, err error) {
 	for _, r := range runs {
 		same := 0 // index of the first piece of those in a row that are as they were
@@ -255,14 +273,16 @@ func replaceRuns(tx *Tx, runs []run) (changed bool, err error) {
 			if err != nil {
 				return false, err
 			}
-			if ok && bytes.Equal(v, p.extent.Append(nil)) {
+			is := ok && bytes.Equal(v, p.extent.Append(nil))
+			if is && r.pieces[same].key.Object == p.key.Object {
 				continue
 			}
-			changed = true
 			if err := r.replace(tx, same, i); err != nil {
 				return false, err
 			}
-			same = i + 1
+			if same = i; !is {
+				changed, same = true, i+1
+			}
 		}
 		if err := r.replace(tx, same, len(r.pieces)); err != nil {
 			return false, err

@@ -16,6 +16,7 @@
 //
 // Locks, outermost first:
 //
+//	reapMu        one who ends the deletion of snapshots
 //	reclaimMu     one maker of room
 //	  cleanMu     one cleaner
 //	    prepareMu one maker of the next log segment

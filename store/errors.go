@@ -31,6 +31,14 @@ var (
 	// ErrUnfinished: an earlier change of the volume's key has not come to its
 	// end. Finish it first.
 	ErrUnfinished = errors.New("a change of the volume's key is not finished")
+	// ErrSnapshotName: this is no name for a snapshot.
+	ErrSnapshotName = errors.New("not a name for a snapshot: it must be 1 to 255 printable characters without a slash, and not begin with a dot or a hyphen")
+	// ErrSnapshotExists: there is a snapshot of that name.
+	ErrSnapshotExists = errors.New("there is a snapshot of that name")
+	// ErrNoSnapshot: there is no such snapshot.
+	ErrNoSnapshot = errors.New("no such snapshot")
+	// ErrSnapshots: the volume has as many snapshots as it may.
+	ErrSnapshots = errors.New("too many snapshots")
 	// ErrTooLarge: a value, or the changes of one Update, are over the limit.
 	ErrTooLarge = errors.New("too large")
 )

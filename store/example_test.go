@@ -250,7 +250,8 @@ func TestLimitsTable(t *testing.T) {
 		"descriptor of a slot": seal.MaxDescriptorSize, "sealed root": seal.MaxRootSize,
 		"batch": store.MaxBatch, "data frame": store.MaxFrame, "one update": store.MaxUpdate,
 		"segments of a page": store.PageSegments, "volume, at least": store.MinCapacity, "volume, at most": store.MaxCapacity,
-		"segment number": int64(host.MaxSegmentID),
+		"segment number": int64(host.MaxSegmentID), "object number": store.MaxObject, "item type": store.MaxType,
+		"snapshots": store.MaxSnapshots, "name of a snapshot": store.MaxSnapshotName,
 	} {
 		if row := fmt.Sprintf("| %s | %d |", name, n); !strings.Contains(string(page), row) {
 			t.Errorf("the page has no row %q", row)

@@ -57,3 +57,17 @@ func (s *Store) Miscount(id host.SegmentID, n int64) {
 	defer s.mu.Unlock()
 	s.table.byID[id].live += n
 }
+
+// EncodeSnapshot encodes the record of a snapshot.
+func EncodeSnapshot(sequence uint64, time int64, objects, bytes uint64, name string) []byte {
+	return (&snapshot{sequence: sequence, time: time, objects: objects, bytes: bytes, name: name}).encode()
+}
+
+// ReencodeSnapshot decodes the record of a snapshot and encodes it again.
+func ReencodeSnapshot(layer uint64, b []byte) ([]byte, error) {
+	p, err := parseSnapshot(Key{Object: ownObject, Type: typeSnapshot, Sub: layer}, b)
+	if err != nil {
+		return nil, err
+	}
+	return p.encode(), nil
+}

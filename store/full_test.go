@@ -30,7 +30,7 @@ func writeFile(s *store.Store, object uint64, data []byte) error {
 	if err != nil {
 		return fmt.Errorf("room was reserved: %w", err)
 	}
-	return s.UpdateFreeing(ctx, func(tx *store.Tx) error {
+	return s.UpdateReserved(ctx, func(tx *store.Tx) error {
 		if err := punch(tx, object, 0, uint64(len(data))); err != nil {
 			return err
 		}

@@ -28,6 +28,7 @@ func Open(ctx context.Context, v host.Volume, o Options) (*Store, error) {
 		table: newTable(), views: map[uint64]int{},
 		kicks: make(chan struct{}, 1), done: make(chan struct{}),
 		cleanKicks: make(chan struct{}, 1),
+		reapKicks:  make(chan struct{}, 1),
 		frames:     newFrameCache(o.FrameCacheBytes),
 	}
 	s.nodes.s = s
@@ -183,7 +184,10 @@ func (s *Store) loadRoot(ctx context.Context) error {
 		return err
 	}
 	s.tree, err = tree.Open(s.loadNode, s.options.NodeCacheBytes, r.tree, r.level)
-	return err
+	if err != nil {
+		return err
+	}
+	return s.loadSnapshots(ctx)
 }
 
 // openRoot verifies a root, under the volume's own key and identity.

@@ -12,7 +12,8 @@ type spaceClass int
 
 const (
 	spaceUser     spaceClass = iota // new data: none of the reserve
-	spaceFreeing                    // what makes room in the end, or had room reserved
+	spaceFreeing                    // what makes room in the end
+	spaceReserved                   // what had room reserved
 	spaceCleaning                   // copies of what lives in segments being emptied
 	spaceNode                       // checkpoints: all of it, and at need beyond it
 	spaceSession                    // opening: a full volume must open, so still further
@@ -137,3 +138,16 @@ func (s *Store) Unreserve(n int64) {
 // reservation is what n bytes may take at worst, in frames of 4 KiB with an
 // extent cut in two by each. It is linear in whole blocks.
 func reservation(n int64) int64 { return (n + 4095) / 4096 * (4096 + 3*extentOverhead) }
+
+// overdrawn reports whether so much more is in use than there is for users that what
+// makes no room may take no more: what deleting a snapshot takes must be left.
+// Callers hold mu.
+func (s *Store) overdrawn() bool {
+	segments := s.usableSegments() + max(1, (s.limitSegments(spaceFreeing)-s.usableSegments())/2)
+	return s.usedBytes() > int64(segments)*(s.segmentSize-seal.PreambleSize-finalRoom)
+}
+
+// errPinned says why nothing gets free.
+func (s *Store) errPinned() error {
+	return fmt.Errorf("%d snapshots hold on to what is removed: %w", len(s.snapshots.all), ErrFull)
+}

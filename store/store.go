@@ -29,6 +29,7 @@ type Store struct {
 	keyed  keyed
 	frames *frameCache
 
+	reapMu    sync.Mutex
 	reclaimMu sync.Mutex
 	cleanMu   sync.Mutex
 	prepareMu sync.Mutex
@@ -59,7 +60,8 @@ type Store struct {
 	deleted        uint64        // segments so far
 	lent           int           // segments that emptying one may take beyond the limit
 	released       chan struct{} // closed when a View or a Flush ends; nil if nobody waits
-	failure        error         // final
+	snapshots      snapshotSet
+	failure        error // final
 	closed         bool
 
 	asked uint64 // batches when syncsOften was asked last
@@ -69,6 +71,7 @@ type Store struct {
 	done  chan struct{} // closed when the worker and the cleaner have ended
 
 	cleanKicks chan struct{} // wakes the cleaner
+	reapKicks  chan struct{} // wakes the reaper of snapshots
 	stop       context.CancelFunc
 }
 
@@ -112,6 +115,11 @@ func (s *Store) Err() error {
 // time as each other and as updates, whose changes they do not see. The extents
 // found in a View can be read until it ends.
 func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
+	return s.view(ctx, func(v *tree.View) (*Tx, error) { return &Tx{base: viewReader{v}}, nil }, fn)
+}
+
+// view calls fn with what begin, called with mu held, makes of the present state.
+func (s *Store) view(ctx context.Context, begin func(*tree.View) (*Tx, error), fn func(*Tx) error) error {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -120,9 +128,12 @@ func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
 	v := s.tree.View(ctx)
 	tick := s.tick
 	s.views[tick]++
+	tx, err := begin(v)
 	s.mu.Unlock()
 	defer s.endView(tick)
-	tx := &Tx{base: viewReader{v}}
+	if err != nil {
+		return err
+	}
 	if err := fn(tx); err != nil {
 		return err
 	}
@@ -165,19 +176,39 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 	return s.update(ctx, fn, spaceUser)
 }
 
-// UpdateFreeing is Update for changes that make room (unlink, truncate,
-// flushing what was reserved): it may use the reserve that a full volume keeps.
+// UpdateFreeing is Update for changes that make room (unlink, truncate): it may use
+// the reserve that a full volume keeps. While snapshots hold on to what it takes
+// away it makes none: then ErrFull, before the reserve is at its end.
 func (s *Store) UpdateFreeing(ctx context.Context, fn func(*Tx) error) error {
 	return s.update(ctx, fn, spaceFreeing)
 }
 
+// UpdateReserved is Update for flushing what Reserve made room for.
+func (s *Store) UpdateReserved(ctx context.Context, fn func(*Tx) error) error {
+	return s.update(ctx, fn, spaceReserved)
+}
+
 func (s *Store) update(ctx context.Context, fn func(*Tx) error, class spaceClass) error {
+	return s.updateTx(ctx, func() *Tx { return &Tx{writable: true} }, fn, class)
+}
+
+// updateOwn is update for the store itself, which sees and changes the items of
+// snapshots too, and nothing is kept for these of what it replaces.
+func (s *Store) updateOwn(ctx context.Context, fn func(*Tx) error, class spaceClass) error {
+	return s.updateTx(ctx, func() *Tx { return &Tx{writable: true, own: true} }, fn, class)
+}
+
+func (s *Store) updateTx(ctx context.Context, begin func() *Tx, fn func(*Tx) error, class spaceClass) error {
 	if class == spaceUser {
 		if err := s.checkRoom(); err != nil {
 			return err
 		}
 	}
-	return s.attempt(ctx, func(v *tree.View) error { return s.tryUpdate(v, fn, class) })
+	return s.attempt(ctx, func(v *tree.View) error {
+		tx := begin()
+		tx.base = viewReader{v}
+		return s.tryUpdate(v, tx, fn, class)
+	})
 }
 
 // attempt calls try, with mu held and a view of the present state, until it
@@ -239,8 +270,7 @@ func (s *Store) checkRoom() error {
 
 // tryUpdate makes one attempt. tree.ErrMiss and errWait ask for another. Callers
 // hold mu.
-func (s *Store) tryUpdate(v *tree.View, fn func(*Tx) error, class spaceClass) error {
-	tx := &Tx{base: viewReader{v}, writable: true}
+func (s *Store) tryUpdate(v *tree.View, tx *Tx, fn func(*Tx) error, class spaceClass) error {
 	err := fn(tx)
 	switch {
 	case v.Missed():
@@ -252,21 +282,34 @@ func (s *Store) tryUpdate(v *tree.View, fn func(*Tx) error, class spaceClass) er
 	case len(tx.changes) == 0:
 		return nil
 	}
-	olds, err := s.prepare(v, tx.changes)
+	undo, err := s.tryUndo(v, tx, class)
+	if err != nil {
+		return err
+	}
+	return s.record(v, append(undo, tx.changes...), class)
+}
+
+// record makes changes, in the log and in the map. Callers hold mu.
+func (s *Store) record(v *tree.View, changes []change, class spaceClass) error {
+	olds, err := s.prepare(v, changes)
 	if err != nil {
 		return err
 	}
 	if s.tree.DirtyBytes() > s.maxDirty() {
 		return errWait{s.Checkpoint}
 	}
-	b, err := s.room(0, tx.size, class)
+	size := 0
+	for _, c := range changes {
+		size += c.encodedSize()
+	}
+	b, err := s.room(0, size, class)
 	if err != nil {
 		return err
 	}
-	for _, c := range tx.changes {
+	for _, c := range changes {
 		b.records = c.append(b.records)
 	}
-	s.apply(v, tx.changes, olds)
+	s.apply(v, changes, olds)
 	s.kickIfDue()
 	return nil
 }
@@ -284,6 +327,12 @@ func (s *Store) prepare(v *tree.View, changes []change) ([][]byte, error) {
 		}
 		if ok {
 			olds[i] = old
+		}
+		if c.key.Object >= ownObject {
+			if err := checkOwn(c); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		if c.key.Type != TypeExtent {
 			continue
@@ -319,7 +368,9 @@ func (s *Store) apply(v *tree.View, changes []change, olds [][]byte) {
 		s.tree.Unshare()
 	}
 	for i, c := range changes {
-		if c.key.Type == TypeExtent {
+		if c.key.Object >= ownObject {
+			s.snapshots.note(c)
+		} else if c.key.Type == TypeExtent {
 			s.account(olds[i], -1)
 			s.account(c.value, +1)
 		}

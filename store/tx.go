@@ -33,6 +33,7 @@ type change struct {
 type Tx struct {
 	base     reader
 	writable bool
+	own      bool     // of the store itself: it sees the items of snapshots too
 	changes  []change // ordered by key
 	size     int      // encoded bytes of changes
 	err      error    // first failure
@@ -48,6 +49,9 @@ func (tx *Tx) Get(k Key) (value []byte, ok bool, err error) {
 		v := tx.changes[i].value
 		return v, v != nil, nil
 	}
+	if !tx.own && k.Object > MaxObject {
+		return nil, false, nil
+	}
 	value, ok, tx.err = tx.base.get(k)
 	return value, ok, tx.err
 }
@@ -57,6 +61,9 @@ func (tx *Tx) Get(k Key) (value []byte, ok bool, err error) {
 func (tx *Tx) Scan(from, to Key, fn func(k Key, value []byte) (more bool, err error)) error {
 	if tx.err != nil {
 		return tx.err
+	}
+	if !tx.own && usersEnd.Less(to) {
+		to = usersEnd
 	}
 	i, _ := tx.find(from)
 	var fnErr error
@@ -117,6 +124,11 @@ func (tx *Tx) change(c change) error {
 	}
 	if !tx.writable {
 		return fmt.Errorf("change in a View: %w", ErrReadOnly)
+	}
+	if !tx.own {
+		if err := checkUserKey(c.key); err != nil {
+			return err
+		}
 	}
 	i, found := tx.find(c.key)
 	if found {

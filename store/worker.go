@@ -40,7 +40,7 @@ func (s *Store) kickIfDue() {
 	}
 }
 
-// startWorker starts the two goroutines of a Store, the worker and the cleaner.
+// startWorker starts the goroutines of a Store: the worker, the cleaner, the reaper.
 // Close waits for them.
 func (s *Store) startWorker() {
 	ctx, stop := context.WithCancel(context.Background())
@@ -57,6 +57,7 @@ func (s *Store) startWorker() {
 		var wg sync.WaitGroup
 		defer wg.Wait()
 		wg.Go(func() { s.cleaner(ctx) })
+		wg.Go(func() { s.reaper(ctx) })
 		s.worker(ctx)
 	}()
 }
