@@ -80,8 +80,8 @@ func TestCheckFinds(t *testing.T) {
 			return tx.Put(store.Key{Object: 500, Type: inodeItem}, b)
 		}, "inode 500: the next new inode is to be"},
 		"an unknown item": {func(tx *store.Tx, ino func(string) uint64) error {
-			return tx.Put(store.Key{Object: ino("d/f"), Type: 200}, nil)
-		}, "an item of unknown type 200"},
+			return tx.Put(store.Key{Object: ino("d/f"), Type: 100}, nil)
+		}, "an item of unknown type 100"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, st := newFS(t)
