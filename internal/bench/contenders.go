@@ -6,7 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,30 +15,55 @@ import (
 type contender interface {
 	name() string
 	dir() string // where it can be used
-	unmount() error
 	mount() error
+	unmount() error
+	// peak is the most memory its process had resident since it was mounted, in
+	// bytes; 0 if it has no process.
+	peak() int64
 	close() error
 }
 
-// newContenders prepares coffer, gocryptfs if it is installed, and the plain
-// directory, each in its own directory of the same disk.
-func newContenders(work string) ([]contender, error) {
-	c, err := newCoffer(filepath.Join(work, "coffer"))
-	if err != nil {
-		return nil, err
-	}
-	cs := []contender{c}
-	if _, err := exec.LookPath("gocryptfs"); err == nil {
-		g, err := newGocryptfs(filepath.Join(work, "gocryptfs"))
-		if err != nil {
-			return nil, errors.Join(err, c.close())
+// makers make the contenders, in the order of the table. A missing program is
+// no error: that one is not measured.
+var makers = []struct {
+	name    string
+	program string // that must be installed
+	make    func(dir string) (contender, error)
+}{
+	{"coffer", "", func(dir string) (contender, error) { return newCoffer(dir, "16g") }},
+	{"gocryptfs", "gocryptfs", newGocryptfs},
+	{"securefs", "securefs", newSecurefs},
+	{"cryfs", "cryfs", newCryfs},
+	{"plain", "", newPlain},
+}
+
+// newContenders prepares those of the named contenders that are installed, each in
+// its own directory of the same disk.
+func newContenders(work string, names []string) (cs []contender, err error) {
+	for _, m := range makers {
+		if !slices.Contains(names, m.name) {
+			continue
 		}
-		cs = append(cs, g)
-	} else {
-		fmt.Fprintln(os.Stderr, "gocryptfs is not installed and not measured: apt-get install gocryptfs")
+		if m.program != "" {
+			if _, err := exec.LookPath(m.program); err != nil {
+				fmt.Fprintf(os.Stderr, "%s is not installed and not measured: apt-get install %s\n", m.name, m.program)
+				continue
+			}
+		}
+		c, err := m.make(filepath.Join(work, m.name))
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("%s: %w", m.name, err), closeAll(cs))
+		}
+		cs = append(cs, c)
 	}
-	p := plain(filepath.Join(work, "plain"))
-	return append(cs, p), os.Mkdir(string(p), 0o755)
+	return cs, nil
+}
+
+func closeAll(cs []contender) (err error) {
+	for _, c := range cs {
+		err = errors.Join(err, c.close())
+	}
+	return err
 }
 
 // cool drops everything that is cached of c, in its process and in the kernel.
@@ -46,78 +71,91 @@ func cool(c contender) error {
 	if err := c.unmount(); err != nil {
 		return err
 	}
-	syncAll()
-	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0); err != nil {
-		return fmt.Errorf("cold reads need root: %w", err)
+	if err := dropCaches(); err != nil {
+		return err
 	}
 	return c.mount()
 }
 
-func syncAll() { unix.Sync() }
-
-// plain is the directory below.
-type plain string
-
-func (p plain) name() string   { return "plain" }
-func (p plain) dir() string    { return string(p) }
-func (p plain) unmount() error { return nil }
-func (p plain) mount() error   { return nil }
-func (p plain) close() error   { return nil }
-
-// mounted is a filesystem that programs mount and unmount.
-type mounted struct {
-	label, point string
-	up, down     []string
-}
-
-func (m *mounted) name() string   { return m.label }
-func (m *mounted) dir() string    { return m.point }
-func (m *mounted) mount() error   { return quiet(m.up...) }
-func (m *mounted) unmount() error { return quiet(m.down...) }
-func (m *mounted) close() error   { return m.unmount() }
-
-// quiet runs a command and shows what it said only if it failed.
-func quiet(args ...string) error {
-	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, out)
+func dropCaches() error {
+	unix.Sync()
+	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0); err != nil {
+		return fmt.Errorf("cold reads need root: %w", err)
 	}
 	return nil
 }
 
-const benchConfig = `persistentFileSystemSize = "8g"` + "\n"
+// plain is the directory below.
+type plain string
 
-func newCoffer(dir string) (*mounted, error) {
-	point, volume, config := filepath.Join(dir, "mnt"), filepath.Join(dir, "volume"), filepath.Join(dir, "config.hcl")
-	if err := os.MkdirAll(point, 0o755); err != nil {
+func newPlain(dir string) (contender, error) { return plain(dir), os.Mkdir(dir, 0o755) }
+
+func (p plain) name() string   { return "plain" }
+func (p plain) dir() string    { return string(p) }
+func (p plain) mount() error   { return nil }
+func (p plain) unmount() error { return nil }
+func (p plain) peak() int64    { return 0 }
+func (p plain) close() error   { return nil }
+
+// newCoffer makes a volume of that size.
+func newCoffer(dir, size string) (contender, error) {
+	volume, config := filepath.Join(dir, "volume"), filepath.Join(dir, "config.hcl")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(config, []byte(benchConfig), 0o644); err != nil {
+	if err := os.WriteFile(config, []byte("persistentFileSystemSize = \""+size+"\"\n"), 0o644); err != nil {
 		return nil, err
 	}
 	flags := []string{"--config", config, "--sim-cpu", filepath.Join(dir, "cpu")}
-	m := &mounted{"coffer", point,
-		append([]string{"bin/coffer", "mount", volume, point}, flags...), []string{"bin/coffer", "umount", point}}
 	if err := quiet(append([]string{"bin/coffer", "init", volume}, flags...)...); err != nil {
 		return nil, err
 	}
-	return m, m.mount()
+	m := &mounted{label: "coffer", point: filepath.Join(dir, "mnt")}
+	m.command = append([]string{"bin/coffer", "mount", "--foreground", volume, m.point}, flags...)
+	return m, m.begin()
 }
 
-func newGocryptfs(dir string) (*mounted, error) {
-	point, cipher, password := filepath.Join(dir, "mnt"), filepath.Join(dir, "cipher"), filepath.Join(dir, "password")
-	for _, d := range []string{point, cipher} {
-		if err := os.MkdirAll(d, 0o755); err != nil {
-			return nil, err
-		}
-	}
-	if err := os.WriteFile(password, []byte("benchmark\n"), 0o600); err != nil {
+func newGocryptfs(dir string) (contender, error) {
+	m := &mounted{label: "gocryptfs", point: filepath.Join(dir, "mnt")}
+	cipher, password := filepath.Join(dir, "cipher"), filepath.Join(dir, "password")
+	m.command = []string{"gocryptfs", "-q", "-fg", "-passfile", password, cipher, m.point}
+	if err := makeCipherDir(cipher, password); err != nil {
 		return nil, err
 	}
-	m := &mounted{"gocryptfs", point,
-		[]string{"gocryptfs", "-q", "-passfile", password, cipher, point}, []string{"fusermount3", "-u", point}}
 	if err := quiet("gocryptfs", "-q", "-init", "-scryptn", "10", "-passfile", password, cipher); err != nil {
 		return nil, err
 	}
-	return m, m.mount()
+	return m, m.begin()
+}
+
+func newSecurefs(dir string) (contender, error) {
+	m := &mounted{label: "securefs", point: filepath.Join(dir, "mnt")}
+	cipher, password := filepath.Join(dir, "cipher"), filepath.Join(dir, "password")
+	m.command = []string{"securefs", "mount", "--keyfile", password, "--pass", "benchmark", cipher, m.point}
+	if err := makeCipherDir(cipher, password); err != nil {
+		return nil, err
+	}
+	if err := quiet("securefs", "create", "--keyfile", password, "--pass", "benchmark", "-r", "1", cipher); err != nil {
+		return nil, err
+	}
+	return m, m.begin()
+}
+
+func newCryfs(dir string) (contender, error) {
+	m := &mounted{label: "cryfs", point: filepath.Join(dir, "mnt"), input: "benchmark\n"}
+	cipher := filepath.Join(dir, "cipher")
+	// The same cipher as the others.
+	m.command = []string{"cryfs", "-f", "--cipher", "aes-256-gcm", cipher, m.point}
+	m.environment = []string{"CRYFS_FRONTEND=noninteractive", "CRYFS_NO_UPDATE_CHECK=true", "CRYFS_LOCAL_STATE_DIR=" + filepath.Join(dir, "state")}
+	if err := os.MkdirAll(cipher, 0o755); err != nil {
+		return nil, err
+	}
+	return m, m.begin()
+}
+
+func makeCipherDir(cipher, password string) error {
+	if err := os.MkdirAll(cipher, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(password, []byte("benchmark\n"), 0o600)
 }

@@ -1,89 +1,127 @@
-// Command bench measures mounted filesystems side by side: this one, gocryptfs
-// if it is installed, and the plain directory below, all on one disk and in
-// turn, so that a noisy machine is noisy for everybody. It prints medians and
-// ratios, and writes bench-out/bench.json.
+// Command bench measures mounted filesystems side by side: this one, gocryptfs,
+// securefs and cryfs if they are installed, and the plain directory below, all on
+// one disk and in turn, so that a noisy machine is noisy for everybody. It prints
+// medians and ratios, and writes bench-out/bench.json.
+//
+// It also measures the library without a mount beside its two limits, and whether
+// a volume slows down as it fills and ages.
 //
 // It is run by make bench, as root: cold reads need the page cache dropped.
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// result is one number of one contender, by round.
-type result struct {
-	Workload  string    `json:"workload"`
-	Unit      string    `json:"unit"` // more is better
-	Contender string    `json:"contender"`
-	Rounds    []float64 `json:"rounds"`
-}
-
-func (r result) median() float64 {
-	s := slices.Sorted(slices.Values(r.Rounds))
-	if len(s) == 0 {
-		return 0
-	}
-	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
+// options are the flags.
+type options struct {
+	rounds     int
+	dir        string
+	only       []string
+	contenders []string
+	parts      []string
+	add        bool
+	list       bool
 }
 
 func main() {
-	rounds := flag.Int("rounds", 3, "rounds; the medians are shown")
-	dir := flag.String("dir", "", "directory on the disk to measure; default a temporary one")
-	only := flag.String("only", "", "run only workloads whose names contain this")
+	var o options
+	var only, contenders, parts string
+	flag.IntVar(&o.rounds, "rounds", 5, "rounds; the medians are shown")
+	flag.StringVar(&o.dir, "dir", "", "directory on the disk to measure; default a temporary one")
+	flag.StringVar(&only, "only", "", "run only workloads whose names contain one of these, separated by commas")
+	flag.StringVar(&contenders, "contenders", "coffer,gocryptfs,securefs,cryfs,plain", "who is measured")
+	flag.StringVar(&parts, "parts", "mounts,library,growth", "which parts are run")
+	flag.BoolVar(&o.add, "add", false, "keep what bench-out/bench.json has of other workloads")
+	flag.BoolVar(&o.list, "list", false, "name the workloads and end")
 	flag.Parse()
-	if err := run(*rounds, *dir, *only); err != nil {
+	o.only, o.contenders, o.parts = strings.Split(only, ","), strings.Split(contenders, ","), strings.Split(parts, ",")
+	if err := o.run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(rounds int, dir, only string) (err error) {
-	work, err := os.MkdirTemp(dir, "coffer-bench-")
+// wanted reports whether a workload is to be run.
+func (o options) wanted(name string) bool {
+	return slices.ContainsFunc(o.only, func(part string) bool { return strings.Contains(name, part) })
+}
+
+func (o options) run() error {
+	if o.list {
+		for _, name := range allNames() {
+			fmt.Println(name)
+		}
+		return nil
+	}
+	work, err := os.MkdirTemp(o.dir, "coffer-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(work)
-	contenders, err := newContenders(work)
+	rs, err := loadResults(o.add)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		for _, c := range contenders {
-			err = errors.Join(err, c.close())
+	for _, part := range []func(options, string, *results) error{options.mounts, options.library, options.growth} {
+		if err := part(o, work, rs); err != nil {
+			return err
 		}
-	}()
-	results := map[string]*result{}
-	for round := range rounds {
-		for _, w := range workloads {
-			if !strings.Contains(w.name, only) {
-				continue
-			}
-			for i := range contenders {
-				c := contenders[(i+round)%len(contenders)] // nobody is always first
+		if err := rs.save(); err != nil {
+			return err
+		}
+	}
+	rs.print(os.Stdout)
+	return nil
+}
+
+// mounts runs the workloads on all contenders.
+func (o options) mounts(work string, rs *results) (err error) {
+	var due []workload
+	for _, w := range workloads {
+		if o.wanted(w.name) {
+			due = append(due, w)
+		}
+	}
+	if len(due) == 0 {
+		return nil
+	}
+	cs, err := newContenders(work, o.contenders)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeAll(cs)) }()
+	for _, w := range due {
+		rs.begin(w.name, w.unit)
+	}
+	for round := range o.rounds {
+		for _, w := range due {
+			for i := range cs {
+				c := cs[(i+round)%len(cs)] // nobody is always first
 				v, err := measure(c, w)
 				if err != nil {
 					return fmt.Errorf("%s on %s: %w", w.name, c.name(), err)
 				}
-				key := w.name + "/" + c.name()
-				if results[key] == nil {
-					results[key] = &result{Workload: w.name, Unit: w.unit, Contender: c.name()}
-				}
-				results[key].Rounds = append(results[key].Rounds, v)
-				fmt.Fprintf(os.Stderr, "round %d: %-32s %-10s %10.1f %s\n", round+1, w.name, c.name(), v, w.unit)
+				rs.add(w.name, c.name(), v)
+				fmt.Fprintf(os.Stderr, "round %d: %-42s %-10s %10.1f %s\n", round+1, w.name, c.name(), v, w.unit)
 			}
 		}
 	}
-	print(contenders, results, only)
-	return save(results)
+	for _, c := range cs {
+		if n := c.peak(); n > 0 {
+			rs.memory(c.name(), n)
+		}
+	}
+	return nil
 }
 
 // measure runs one workload in a directory of its own.
@@ -94,7 +132,7 @@ func measure(c contender, w workload) (float64, error) {
 	}
 	if w.prepare != nil {
 		if err := w.prepare(dir); err != nil {
-			return 0, err
+			return 0, errors.Join(err, os.RemoveAll(dir))
 		}
 	}
 	if w.cold {
@@ -102,56 +140,15 @@ func measure(c contender, w workload) (float64, error) {
 			return 0, err
 		}
 	} else {
-		syncAll()
+		unix.Sync()
 	}
 	begun := time.Now()
 	amount, err := w.run(dir)
 	took := time.Since(begun)
-	if err == nil {
-		err = os.RemoveAll(dir)
+	if w.finish != nil {
+		err = errors.Join(err, w.finish(dir))
 	}
-	syncAll()
+	err = errors.Join(err, os.RemoveAll(dir))
+	unix.Sync()
 	return amount / took.Seconds(), err
-}
-
-// print shows a table of medians, and how many times faster coffer is.
-func print(cs []contender, results map[string]*result, only string) {
-	fmt.Printf("\n%d cores, %s\n\n| workload | unit |", runtime.NumCPU(), runtime.Version())
-	for _, c := range cs {
-		fmt.Printf(" %s |", c.name())
-	}
-	for _, c := range cs[1:] {
-		fmt.Printf(" over %s |", c.name())
-	}
-	fmt.Printf("\n|---|---|%s\n", strings.Repeat("---|", 2*len(cs)-1))
-	for _, w := range workloads {
-		if !strings.Contains(w.name, only) {
-			continue
-		}
-		fmt.Printf("| %s | %s |", w.name, w.unit)
-		ours := results[w.name+"/"+cs[0].name()].median()
-		for _, c := range cs {
-			fmt.Printf(" %.1f |", results[w.name+"/"+c.name()].median())
-		}
-		for _, c := range cs[1:] {
-			fmt.Printf(" %.2f |", ours/results[w.name+"/"+c.name()].median())
-		}
-		fmt.Println()
-	}
-}
-
-func save(results map[string]*result) error {
-	var all []*result
-	for _, r := range results {
-		all = append(all, r)
-	}
-	slices.SortFunc(all, func(a, b *result) int { return strings.Compare(a.Workload+a.Contender, b.Workload+b.Contender) })
-	b, err := json.MarshalIndent(all, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll("bench-out", 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile("bench-out/bench.json", append(b, '\n'), 0o644)
 }

@@ -81,7 +81,7 @@ var rules = []struct {
 	{".", []string{"config", "fs", "store", "kds"}},
 	{"cmd/coffer-kds", []string{"kds"}},
 	{"cmd/coffer", []string{".", "config", "fs", "migrate", "store", "kds"}},
-	{"internal/bench", nil},
+	{"internal/bench", []string{"fs", "store"}},
 	{"internal/layout", nil},
 	{"examples", []string{".", "config", "fs", "store", "kds"}},
 }
