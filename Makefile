@@ -45,7 +45,7 @@ crash:
 fuzz:
 	scripts/fuzz.sh $(FUZZTIME)
 
-# Beside a plain directory and gocryptfs, in one run on one disk.
+# Beside a plain directory and other encrypted filesystems, in one run on one disk.
 .PHONY: bench
 bench: build
 	$(GO) run ./internal/bench $(BENCHFLAGS)

@@ -10,8 +10,9 @@ import (
 	"github.com/coffer-fs/coffer/store/seal"
 )
 
-// maxQueue is how many closed batches may wait to be appended.
-const maxQueue = 2
+// maxQueue is how many closed batches may wait to be appended: one that is being
+// appended, one behind it, and one that was closed while the next is being filled.
+const maxQueue = 3
 
 // log is the open end of the log, guarded by Store.mu.
 type log struct {
@@ -59,9 +60,10 @@ func (s *Store) room(frames, records int, class spaceClass) (*batch, error) {
 			if err := s.closeBatch(0); err != nil {
 				return nil, err
 			}
+			s.kickAppender()
 		}
 		if len(l.queue) >= maxQueue {
-			return nil, errWait{s.drain}
+			return nil, errWait{s.shorten}
 		}
 		b := newBatch(l.seg, l.offset, s.segmentSize, s.takeBuffer())
 		if b.fits(frames, records) {
@@ -135,12 +137,19 @@ func (s *Store) closeBatch(flags uint32) error {
 }
 
 // drain appends all closed batches, in order.
-func (s *Store) drain(ctx context.Context) error {
+func (s *Store) drain(ctx context.Context) error { return s.appendQueued(ctx, 0) }
+
+// shorten appends closed batches until there is room for one more: mostly it only
+// waits for the appender.
+func (s *Store) shorten(ctx context.Context) error { return s.appendQueued(ctx, maxQueue-1) }
+
+// appendQueued appends closed batches, in order, until no more than left are left.
+func (s *Store) appendQueued(ctx context.Context, left int) error {
 	s.appendMu.Lock()
 	defer s.appendMu.Unlock()
 	for {
 		s.mu.Lock()
-		if err := s.usable(); err != nil || len(s.log.queue) == 0 {
+		if err := s.usable(); err != nil || len(s.log.queue) <= left {
 			s.mu.Unlock()
 			return err
 		}

@@ -27,9 +27,10 @@ func Open(ctx context.Context, v host.Volume, o Options) (*Store, error) {
 		reader: v, logger: o.Logger, options: o,
 		table: newTable(), views: map[uint64]int{},
 		kicks: make(chan struct{}, 1), done: make(chan struct{}),
-		cleanKicks: make(chan struct{}, 1),
-		reapKicks:  make(chan struct{}, 1),
-		frames:     newFrameCache(o.FrameCacheBytes),
+		cleanKicks:  make(chan struct{}, 1),
+		appendKicks: make(chan struct{}, 1),
+		reapKicks:   make(chan struct{}, 1),
+		frames:      newFrameCache(o.FrameCacheBytes),
 	}
 	s.nodes.s = s
 	s.log.unsynced = map[host.SegmentID]bool{}

@@ -70,9 +70,10 @@ type Store struct {
 	work  atomic.Uint32 // kick bits
 	done  chan struct{} // closed when the worker and the cleaner have ended
 
-	cleanKicks chan struct{} // wakes the cleaner
-	reapKicks  chan struct{} // wakes the reaper of snapshots
-	stop       context.CancelFunc
+	cleanKicks  chan struct{} // wakes the cleaner
+	appendKicks chan struct{} // wakes the appender
+	reapKicks   chan struct{} // wakes the reaper of snapshots
+	stop        context.CancelFunc
 }
 
 // usable returns the error that keeps the volume from being changed, if any.

@@ -40,7 +40,30 @@ func (s *Store) kickIfDue() {
 	}
 }
 
-// startWorker starts the goroutines of a Store: the worker, the cleaner, the reaper.
+// kickAppender wakes the appender, so that a full batch is appended while the next
+// one is being filled.
+func (s *Store) kickAppender() {
+	select {
+	case s.appendKicks <- struct{}{}:
+	default:
+	}
+}
+
+// appender appends full batches. An error has become the volume's by then, and is
+// told to whoever changes or commits anything next.
+func (s *Store) appender(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.appendKicks:
+			_ = s.drain(ctx)
+		}
+	}
+}
+
+// startWorker starts the goroutines of a Store: the worker, the cleaner, the reaper
+// and the appender.
 // Close waits for them.
 func (s *Store) startWorker() {
 	ctx, stop := context.WithCancel(context.Background())
@@ -58,6 +81,7 @@ func (s *Store) startWorker() {
 		defer wg.Wait()
 		wg.Go(func() { s.cleaner(ctx) })
 		wg.Go(func() { s.reaper(ctx) })
+		wg.Go(func() { s.appender(ctx) })
 		s.worker(ctx)
 	}()
 }

@@ -65,6 +65,7 @@ func prepareRepository(dir string) error {
 	for _, args := range [][]string{
 		{"cp", "-a", src, "repository"},
 		{"git", "-C", "repository", "init", "-q"},
+		{"git", "-C", "repository", "config", "gc.auto", "0"}, // nothing in the background
 		{"git", "-C", "repository", "add", "-Af"},
 		{"git", "-C", "repository", "-c", "user.name=b", "-c", "user.email=b@b", "commit", "-qm", "all"},
 	} {

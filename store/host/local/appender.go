@@ -52,8 +52,17 @@ func (a *appender) append(dir *os.File, off int64, p []byte) error {
 		return err
 	}
 	a.tail += int64(len(p))
+	if len(p) >= startWriting {
+		// Only a hint: the sync that makes it durable comes later, and finds
+		// little left to write.
+		_ = beginWriting(a.file, off, int64(len(p)))
+	}
 	return nil
 }
+
+// startWriting is from how many bytes on an append is sent on its way to the disk at
+// once, while what follows is being made.
+const startWriting = 256 << 10
 
 // open opens the file again after idle closed it. a.mu is held.
 func (a *appender) open(dir *os.File) (err error) {

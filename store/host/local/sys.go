@@ -129,6 +129,22 @@ func fdatasync(f *os.File) error {
 	return failed
 }
 
+// beginWriting has the kernel begin to write a part of a file to the disk. It says
+// nothing about when it is there.
+func beginWriting(f *os.File, off, size int64) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	if err := conn.Control(func(fd uintptr) {
+		failed = unix.SyncFileRange(int(fd), off, size, unix.SYNC_FILE_RANGE_WRITE)
+	}); err != nil {
+		return err
+	}
+	return failed
+}
+
 // setAside makes a file at least that large, and takes all the room it needs
 // for it. What is in it stays.
 func setAside(f *os.File, size int64) error {
