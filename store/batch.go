@@ -93,6 +93,7 @@ type batch struct {
 	records []byte
 	frames  sync.WaitGroup // data frames being sealed
 	header  batchHeader    // set when closed
+	chain   [32]byte       // up to it; set when closed
 }
 
 // newBatch starts a batch in buf at the given place.

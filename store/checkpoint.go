@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 
@@ -117,6 +118,7 @@ func (s *Store) writeState(ctx context.Context, f *frozenState) ([]page, root, e
 	r := root{
 		sequence: s.root.sequence + 1, headerSequence: s.headerSequence, session: s.root.session,
 		clean: f.kind == kindLast, capacity: s.capacity, log: f.log, generation: s.ring.Load().Newest(),
+		anchored: s.rootAnchor(),
 	}
 	if r.tree, r.level, err = f.tree.Write(&s.mu, func(p []byte) (tree.Ptr, error) { return s.putNode(ctx, f, p) }); err != nil {
 		return nil, r, err
@@ -255,6 +257,7 @@ func (s *Store) swapRoot(ctx context.Context, r root, put func(sealed []byte) er
 		return s.failNow(fmt.Errorf("swap root: %w", err))
 	}
 	s.rootVersion = v
+	s.rootHash = sha256.Sum256(sealed)
 	return nil
 }
 
@@ -270,7 +273,7 @@ func (s *Store) adopt(f *frozenState, pages []page, r root) {
 	}
 	f.tree.Done()
 	s.table.pages = pages
-	s.root = r
+	s.root, s.anchor.root = r, s.rootHash
 	if f.kind == kindFirst {
 		s.log.offset = r.log.offset
 	}

@@ -66,10 +66,11 @@ func TestCrashFor(t *testing.T) {
 // snapshot is the machine between two host calls, and what is known then.
 type snapshot struct {
 	disk    *memhost.Host
-	call    string // the one about to be made
-	created bool   // Create has returned
-	acked   int    // the newest state that a Commit acknowledged
-	started int    // the newest state that an Update was called for
+	anchor  *storetest.Anchor // at the same moment; nil if there is none
+	call    string            // the one about to be made
+	created bool              // Create has returned
+	acked   int               // the newest state that a Commit acknowledged
+	started int               // the newest state that an Update was called for
 }
 
 // recorder is a host that keeps a snapshot from before every changing call.
@@ -77,6 +78,7 @@ type snapshot struct {
 // the snapshots before and behind it.
 type recorder struct {
 	*memhost.Host
+	anchor         *storetest.Anchor // nil if there is none
 	created        atomic.Bool
 	acked, started atomic.Int64
 
@@ -84,11 +86,25 @@ type recorder struct {
 	snaps []snapshot
 }
 
+// newRecorder records what happens on h and, if it is not nil, to the anchor.
+func newRecorder(h *memhost.Host, a *storetest.Anchor) *recorder {
+	r := &recorder{Host: h, anchor: a}
+	if a != nil {
+		a.Around = func(call string) { r.snap("%s", call) }
+	}
+	return r
+}
+
 func (r *recorder) snap(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := snapshot{call: fmt.Sprintf(format, args...), created: r.created.Load(), acked: int(r.acked.Load())}
-	s.disk = r.Clone()
+	copyDisk := func() { s.disk = r.Clone() }
+	if r.anchor != nil {
+		s.anchor = r.anchor.Hold(copyDisk)
+	} else {
+		copyDisk()
+	}
 	s.started = int(r.started.Load()) // after the copy, as acked is from before
 	r.snaps = append(r.snaps, s)
 }
@@ -146,6 +162,7 @@ type plan struct {
 	keys     uint64
 	slots    int
 	rekeys   bool // another key now and then
+	anchored bool
 }
 
 // newestSlot opens the slot of the newest generation, made by storetest.Secret.
@@ -178,7 +195,30 @@ func newPlan(r *rand.Rand) plan {
 	if r.IntN(3) == 0 {
 		p.capacity, p.slots = store.MinCapacity, 1+r.IntN(4)
 	}
+	if r.IntN(3) == 0 {
+		p.anchored = true
+		p.options.AnchorEvery = []time.Duration{store.AnchorEveryCommit, store.AnchorAtClose, time.Millisecond}[r.IntN(3)]
+	}
 	return p
+}
+
+// create makes the volume of a plan.
+func (p plan) create(h host.Volume, a *storetest.Anchor) error {
+	o := store.CreateOptions{Capacity: p.capacity, Secret: storetest.Secret("test")}
+	if a != nil {
+		o.Anchor = a
+	}
+	return store.Create(bg, h, o)
+}
+
+// open opens the volume of a plan.
+func (p plan) open(h host.Volume, a *storetest.Anchor, readOnly bool) (*store.Store, error) {
+	o := p.options
+	o.ReadOnly = readOnly
+	if a != nil {
+		o.Anchor = a
+	}
+	return store.Open(bg, h, o)
 }
 
 // crashRun records one run and tries all its cuts. It returns their number.
@@ -186,7 +226,10 @@ func crashRun(t *testing.T, seed uint64) int {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 1))
 	p := newPlan(r)
-	rec := &recorder{Host: memhost.New(p.host)}
+	rec := newRecorder(memhost.New(p.host), nil)
+	if p.anchored {
+		rec = newRecorder(rec.Host, &storetest.Anchor{})
+	}
 	h, err := p.record(rec, r)
 	if err != nil {
 		t.Fatalf("-seed %d: recording, after %q: %v", seed, rec.calls(), err)
@@ -240,14 +283,13 @@ func (r *recorder) calls() (list []string) {
 
 // record makes a volume and runs random operations on it.
 func (p plan) record(rec *recorder, r *rand.Rand) (*history, error) {
-	err := store.Create(bg, rec, store.CreateOptions{Capacity: p.capacity, Secret: storetest.Secret("test")})
-	if err != nil {
+	if err := p.create(rec, rec.anchor); err != nil {
 		return nil, err
 	}
 	rec.created.Store(true)
 	h := newHistory()
 	for left := p.steps; left > 0; {
-		s, err := store.Open(bg, rec, p.options)
+		s, err := p.open(rec, rec.anchor, false)
 		if err != nil {
 			return h, err
 		}
@@ -398,7 +440,18 @@ func (c *cut) try() error {
 
 // crash lets the machine crash, or the process alone: then nothing is lost, but
 // what was not durable still is not.
+//
+// An anchor is where no crash reaches it: it is as it was at that moment.
 func (c *cut) crash(r *rand.Rand) *memhost.Host {
+	if c.anchor == nil {
+		return c.crashDisk(r)
+	}
+	var h *memhost.Host
+	c.anchor = c.anchor.Hold(func() { h = c.crashDisk(r) })
+	return h
+}
+
+func (c *cut) crashDisk(r *rand.Rand) *memhost.Host {
 	seed := r.Uint64()
 	switch r.IntN(8) {
 	case 0:
@@ -421,8 +474,8 @@ func (c *cut) crash(r *rand.Rand) *memhost.Host {
 // crashInRecovery opens the volume and lets the machine crash in the middle of
 // that.
 func (c *cut) crashInRecovery(h *memhost.Host, r *rand.Rand) (*memhost.Host, error) {
-	rec := &recorder{Host: h}
-	s, err := store.Open(bg, rec, c.options)
+	rec := newRecorder(h, c.anchor)
+	s, err := c.open(rec, rec.anchor, false)
 	if err != nil {
 		if !c.created && errors.Is(err, store.ErrNoVolume) {
 			return h, nil
@@ -435,21 +488,20 @@ func (c *cut) crashInRecovery(h *memhost.Host, r *rand.Rand) (*memhost.Host, err
 	rec.mu.Unlock()
 	c.fate += "then before " + again.call + " "
 	inner := *c
-	inner.disk = again.disk
+	inner.disk, inner.anchor = again.disk, again.anchor
 	h = inner.crash(r)
-	c.fate = inner.fate
+	c.fate, c.anchor = inner.fate, inner.anchor
 	return h, nil
 }
 
 // verify opens the volume on h, looks at everything, and goes on using it.
 func (c *cut) verify(h *memhost.Host, least, most int, r *rand.Rand) (int, error) {
-	s, err := store.Open(bg, h, c.options)
+	s, err := c.open(h, c.anchor, false)
 	if !c.created && errors.Is(err, store.ErrNoVolume) {
-		err = store.Create(bg, h, store.CreateOptions{Capacity: c.capacity, Secret: storetest.Secret("test")})
-		if err != nil {
+		if err := c.create(h, c.anchor); err != nil {
 			return 0, fmt.Errorf("create again: %w", err)
 		}
-		s, err = store.Open(bg, h, c.options)
+		s, err = c.open(h, c.anchor, false)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("open: %w", err)
@@ -467,9 +519,9 @@ func (c *cut) verify(h *memhost.Host, least, most int, r *rand.Rand) (int, error
 		crashed := *c
 		crashed.disk = h
 		h = crashed.crash(r)
-		c.fate = crashed.fate
+		c.fate, c.anchor = crashed.fate, crashed.anchor
 		s.Close()
-		if s, err = store.Open(bg, h, c.options); err != nil {
+		if s, err = c.open(h, c.anchor, false); err != nil {
 			return 0, fmt.Errorf("open again: %w", err)
 		}
 		again, err := c.present(s)
@@ -518,9 +570,8 @@ func (c *cut) goOn(h *memhost.Host, w *writer) error {
 
 // closed looks at the volume after it was closed.
 func (c *cut) closed(h *memhost.Host, now *history, r *rand.Rand) error {
-	o := c.options
-	o.ReadOnly = r.IntN(2) == 0
-	s, err := store.Open(bg, h, o)
+	readOnly := r.IntN(2) == 0
+	s, err := c.open(h, c.anchor, readOnly)
 	if err != nil {
 		return fmt.Errorf("open after close: %w", err)
 	}
@@ -528,7 +579,7 @@ func (c *cut) closed(h *memhost.Host, now *history, r *rand.Rand) error {
 	if state, err := now.present(s); err != nil || state != now.last {
 		return fmt.Errorf("after close: state %d is found, want %d: %w", state, now.last, err)
 	}
-	if o.ReadOnly {
+	if readOnly {
 		_, err := s.Check(bg, nil)
 		return err
 	}

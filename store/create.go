@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -37,7 +38,11 @@ func Create(ctx context.Context, v host.Volume, o CreateOptions) (err error) {
 	if err != nil {
 		return fmt.Errorf("create volume: %w", err)
 	}
-	if err := createRoot(ctx, w, volume, ring, segmentShift(o.Capacity), header, o.Capacity); err != nil {
+	rootHash, err := createRoot(ctx, w, volume, ring, segmentShift(o.Capacity), header, o)
+	if err != nil {
+		return fmt.Errorf("create volume: %w", err)
+	}
+	if err := createAnchor(ctx, o.Anchor, volume, rootHash); err != nil {
 		return fmt.Errorf("create volume: %w", err)
 	}
 	prepareSegments(ctx, w, int64(1)<<segmentShift(o.Capacity))
@@ -48,8 +53,23 @@ func Create(ctx context.Context, v host.Volume, o CreateOptions) (err error) {
 	return nil
 }
 
-// createRoot writes an empty tree and the root that points to it.
-func createRoot(ctx context.Context, w host.Writer, volume [16]byte, ring seal.Keyring, shift uint8, header []byte, capacity int64) error {
+// createAnchor tells the anchor of the first root.
+func createAnchor(ctx context.Context, to Anchor, volume [16]byte, root [32]byte) error {
+	if to == nil {
+		return nil
+	}
+	first := AnchorState{Epoch: 1, Root: 1, Hash: anchorHash(volume, root, [32]byte{})}
+	rand.Read(first.Opening[:])
+	err := to.Advance(ctx, volume, AnchorState{}, first)
+	if err == nil || errors.Is(err, ErrAnchorOther) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrAnchorUnavailable, err)
+}
+
+// createRoot writes an empty tree and the root that points to it, and returns the
+// hash of that root.
+func createRoot(ctx context.Context, w host.Writer, volume [16]byte, ring seal.Keyring, shift uint8, header []byte, o CreateOptions) (hash [32]byte, err error) {
 	g := &segment{id: 1, kind: seal.KindNode, generation: 1}
 	rand.Read(g.salt[:])
 	b := seal.Preamble{Kind: g.kind, Volume: volume, Number: 1, Generation: 1, Salt: g.salt, Header: header}.Encode()
@@ -62,32 +82,35 @@ func createRoot(ctx context.Context, w host.Writer, volume [16]byte, ring seal.K
 	pp := pagePtr{1, uint32(len(b)), uint32(len(plain) + seal.TagSize), 1, g.salt}
 	b = k.Seal(b, seal.FrameTable, pp.offset, plain)
 	r := root{
-		sequence: 1, headerSequence: 1, clean: true, capacity: capacity,
+		sequence: 1, headerSequence: 1, clean: true, capacity: o.Capacity,
 		tree: ptr, nextSegment: 2, pages: []pagePtr{pp},
+	}
+	if o.Anchor != nil {
+		r.anchored = &rootAnchor{}
 	}
 	sealed, err := seal.SealRoot(ring[1], volume, 1, r.sequence, r.encode())
 	if err != nil {
-		return err
+		return hash, err
 	}
 	// An earlier attempt may have been cut off before its header.
 	if err := w.Delete(ctx, 1); err != nil && !isNotFound(err) {
-		return err
+		return hash, err
 	}
 	old, err := w.Get(ctx, recordRoot)
 	if err != nil && !isNotFound(err) {
-		return err
+		return hash, err
 	}
 	if err := w.Create(ctx, 1, int64(1)<<shift); err != nil {
-		return err
+		return hash, err
 	}
 	if err := w.Append(ctx, 1, 0, b); err != nil {
-		return err
+		return hash, err
 	}
 	if err := w.Sync(ctx, 1); err != nil {
-		return err
+		return hash, err
 	}
 	_, err = w.Swap(ctx, recordRoot, old.Version, sealed)
-	return err
+	return sha256.Sum256(sealed), err
 }
 
 // preparedSegments is how many segments of a new volume are written beforehand:

@@ -23,6 +23,8 @@
 //	    ckptMu    one checkpoint; guards nodes
 //	      syncMu  one commit; the others wait for it and find their work done
 //	        appendMu  batches reach the host in order
+//	anchor.mu         one question to the anchor; not together with ckptMu,
+//	                  syncMu and appendMu
 //	          mu      the map, the table, the open batch, all counters;
 //	                  never held over a call to the host
 //

@@ -13,6 +13,32 @@ var (
 	ErrWrongKey = errors.New("the key does not open this volume")
 )
 
+// Opening a volume that has an anchor, and using it.
+var (
+	// ErrRolledBack: the volume is an older state than its anchor has seen.
+	ErrRolledBack = errors.New("the volume is older than its anchor knows")
+	// ErrForked: the volume was opened and changed as two copies, and this is
+	// not the one that its anchor goes with.
+	ErrForked = errors.New("the volume went another way than its anchor knows")
+	// ErrAnchorUnavailable: the anchor does not answer.
+	ErrAnchorUnavailable = errors.New("the volume's anchor does not answer")
+	// ErrAnchorFirstUse: neither the volume nor the anchor knows of the other.
+	// Options.AdoptAnchor brings them together.
+	ErrAnchorFirstUse = errors.New("the volume has no anchor yet")
+	// ErrAnchorLost: the volume had this anchor, which knows nothing of it.
+	ErrAnchorLost = errors.New("the anchor has lost what it knew of the volume")
+	// ErrAnchorMissing: the volume has an anchor, and Options name none.
+	ErrAnchorMissing = errors.New("the volume has an anchor, and none is configured")
+	// ErrAnchorOther: what the anchor knows of the volume belongs to another
+	// key, such as the one that it was migrated to.
+	ErrAnchorOther = errors.New("the anchor keeps the volume for another key")
+
+	// ErrAnchorEmpty: an Anchor has no state for a volume.
+	ErrAnchorEmpty = errors.New("the anchor knows nothing of the volume")
+	// ErrAnchorConflict: an Anchor has another state than the old one.
+	ErrAnchorConflict = errors.New("the anchor has another state")
+)
+
 // Using a volume.
 var (
 	// ErrDamaged: stored bytes are missing or are not what was written,

@@ -29,6 +29,8 @@ type log struct {
 	bytes    int64 // closed since the last checkpoint
 	records  int64 // of these, records
 
+	appendedChain, durableChain [32]byte // up to these two batches
+
 	buffers [][]byte // for batches, free
 }
 
@@ -128,6 +130,7 @@ func (s *Store) closeBatch(flags uint32) error {
 	l.sequence++
 	b.close(k, batchHeader{sequence: l.sequence, synced: l.durable, flags: flags, previous: l.chain})
 	l.chain = b.header.chain()
+	b.chain = l.chain
 	l.offset += b.header.size
 	l.bytes += int64(b.header.size)
 	l.records += int64(b.header.recordsSize)
@@ -174,7 +177,7 @@ func (s *Store) appendBatch(ctx context.Context, b *batch) error {
 	}
 	l := &s.log
 	l.queue = l.queue[1:]
-	l.appended = b.header.sequence
+	l.appended, l.appendedChain = b.header.sequence, b.chain
 	l.unsynced[b.seg.id] = true
 	s.giveBuffer(b.buf)
 	return nil
@@ -189,7 +192,15 @@ func (s *Store) Commit(ctx context.Context) error {
 		want++ // what it gets when it is closed
 	}
 	s.mu.Unlock()
-	// Whoever holds the lock commits for all who came meanwhile.
+	if err := s.commitTogether(ctx, want); err != nil {
+		return err
+	}
+	return s.anchorCommit(ctx, want)
+}
+
+// commitTogether is commitTo for who does not hold syncMu: whoever holds it
+// commits for all who came meanwhile.
+func (s *Store) commitTogether(ctx context.Context, want uint64) error {
 	s.syncMu.Lock()
 	defer s.syncMu.Unlock()
 	return s.commitTo(ctx, want)
@@ -211,7 +222,7 @@ func (s *Store) commitTo(ctx context.Context, want uint64) error {
 		return err
 	}
 	s.mu.Lock()
-	upTo := s.log.appended
+	upTo, chain := s.log.appended, s.log.appendedChain
 	ids := make([]host.SegmentID, 0, len(s.log.unsynced))
 	for id := range s.log.unsynced {
 		ids = append(ids, id)
@@ -224,7 +235,7 @@ func (s *Store) commitTo(ctx context.Context, want uint64) error {
 	if err != nil {
 		return s.fail(fmt.Errorf("sync the log up to batch %d: %w", upTo, err))
 	}
-	s.log.durable = upTo
+	s.log.durable, s.log.durableChain = upTo, chain
 	return nil
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,9 +19,10 @@ import (
 //  2. read the header and unlock a key slot
 //  3. read the root and the segment table
 //  4. replay the log behind the root
-//  5. begin a session: a log segment of its own, named by a new root
+//  5. refuse what the anchor speaks against, and claim the next epoch there
+//  6. begin a session: a log segment of its own, named by a new root
 //
-// Read-only opening does steps 2 to 4 and changes nothing on the host.
+// Read-only opening does steps 2 to 5 without the claim, and changes nothing.
 func Open(ctx context.Context, v host.Volume, o Options) (*Store, error) {
 	o = o.withDefaults()
 	s := &Store{
@@ -58,18 +60,25 @@ func (s *Store) open(ctx context.Context) error {
 	if err := s.loadRoot(ctx); err != nil {
 		return err
 	}
+	if err := s.askAnchor(ctx); err != nil {
+		return err
+	}
+	s.log.sequence, s.log.chain = s.root.log.sequence, s.root.log.chain
+	s.anchor.note(s.log.sequence, s.log.chain)
 	if !s.root.clean {
 		if err := s.replay(ctx); err != nil {
 			return err
 		}
-	} else {
-		s.log.sequence, s.log.chain = s.root.log.sequence, s.root.log.chain
+	}
+	if err := s.checkAnchor(); err != nil || s.host == nil {
+		return err
 	}
 	s.log.appended, s.log.durable = s.log.sequence, s.log.sequence
-	if s.host == nil {
-		return nil
-	}
+	s.log.appendedChain, s.log.durableChain = s.log.chain, s.log.chain
 	if err := s.syncReplayed(ctx); err != nil {
+		return err
+	}
+	if err := s.claimAnchor(ctx); err != nil {
 		return err
 	}
 	return s.beginSession(ctx)
@@ -180,6 +189,7 @@ func (s *Store) loadRoot(ctx context.Context) error {
 			s.headerSequence, r.sequence, r.headerSequence, ErrDamaged)
 	}
 	s.root, s.rootVersion = r, rec.Version
+	s.anchor.root = sha256.Sum256(rec.Value)
 	s.capacity, s.nextSegment = r.capacity, r.nextSegment
 	if err := s.loadTable(ctx, r); err != nil {
 		return err

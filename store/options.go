@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/coffer-fs/coffer/key"
 	"github.com/coffer-fs/coffer/store/seal"
@@ -66,6 +67,8 @@ type CreateOptions struct {
 	Capacity int64
 	// Secret is the key that will open the volume.
 	Secret Secret
+	// Anchor is told of the volume from its first state on. Default: none.
+	Anchor Anchor
 }
 
 // Options say how to open a volume. The zero value of each field but Unlocker
@@ -89,6 +92,27 @@ type Options struct {
 	// cause a checkpoint. Updates wait once twice as much is changed. Small
 	// volumes do with less. Default 32 MiB.
 	CheckpointBytes int
+
+	// Anchor is where the newest state is remembered, and must be given for a
+	// volume that has one. Default: none; then an older copy of the volume opens
+	// unnoticed.
+	Anchor Anchor
+	// AnchorEvery is how often it is told: AnchorEveryCommit (default),
+	// AnchorAtClose, or so often.
+	AnchorEvery time.Duration
+	// AnchorWait is how long an anchor may be out of reach before the volume
+	// takes no more changes. Default 30 s.
+	AnchorWait time.Duration
+	// AdoptAnchor lets a volume without an anchor get one: whatever copy of it
+	// is found becomes the newest.
+	AdoptAnchor bool
+	// ApproveAnchor lets a volume be opened that the anchor speaks against. It
+	// is the AnchorReport's Approval, and holds once.
+	ApproveAnchor [32]byte
+	// DetachAnchor lets a volume that has an anchor go on without.
+	DetachAnchor bool
+	// InspectAnchor opens read-only whatever the anchor says, for AnchorReport.
+	InspectAnchor bool
 }
 
 func (o Options) withDefaults() Options {
@@ -103,6 +127,9 @@ func (o Options) withDefaults() Options {
 	def(&o.NodeCacheBytes, 32<<20)
 	def(&o.FrameCacheBytes, 16<<20)
 	def(&o.CheckpointBytes, 32<<20)
+	if o.AnchorWait == 0 {
+		o.AnchorWait = defaultAnchorWait
+	}
 	return o
 }
 

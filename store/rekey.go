@@ -59,13 +59,22 @@ func (s *Store) AddGeneration(ctx context.Context, secret Secret) error {
 		return fmt.Errorf("add key: %w", err)
 	}
 	// The first root under the new key.
-	if err := s.Checkpoint(ctx); err != nil {
+	if err := s.checkpointAnchored(ctx); err != nil {
 		return fmt.Errorf("add key: %w", err)
 	}
 	if err := s.rollLog(ctx); err != nil {
 		return fmt.Errorf("add key: %w", err)
 	}
 	return nil
+}
+
+// checkpointAnchored is Checkpoint for what the anchor must know at once, however
+// often it is told otherwise.
+func (s *Store) checkpointAnchored(ctx context.Context) error {
+	if err := s.Checkpoint(ctx); err != nil {
+		return err
+	}
+	return s.anchorNow(ctx)
 }
 
 func (s *Store) addGeneration(ctx context.Context, secret Secret) error {
@@ -327,7 +336,7 @@ func (s *Store) DropOldGenerations(ctx context.Context) error {
 		return fmt.Errorf("drop old keys: %w", err)
 	}
 	// The root that refuses any older header.
-	if err := s.Checkpoint(ctx); err != nil {
+	if err := s.checkpointAnchored(ctx); err != nil {
 		return fmt.Errorf("drop old keys: %w", err)
 	}
 	return nil
@@ -369,7 +378,7 @@ func (s *Store) Rewrap(ctx context.Context, secret Secret) error {
 		return fmt.Errorf("rewrap: %w", err)
 	}
 	// The root that refuses the header with the old slot.
-	if err := s.Checkpoint(ctx); err != nil {
+	if err := s.checkpointAnchored(ctx); err != nil {
 		return fmt.Errorf("rewrap: %w", err)
 	}
 	return nil

@@ -54,6 +54,7 @@ func (s *Store) replay(ctx context.Context) error {
 		}
 		s.log.unsynced[b.seg.id] = true
 		s.log.sequence, s.log.chain = b.header.sequence, b.header.chain()
+		s.anchor.note(s.log.sequence, s.log.chain)
 	}
 	return nil
 }
@@ -61,7 +62,6 @@ func (s *Store) replay(ctx context.Context) error {
 // followLog returns the batches behind the root.
 func (s *Store) followLog(ctx context.Context) ([]found, error) {
 	pos := s.root.log
-	s.log.sequence, s.log.chain = pos.sequence, pos.chain
 	g := s.table.byID[pos.segment]
 	if g == nil {
 		g = &segment{id: pos.segment, kind: seal.KindLog, generation: pos.generation, salt: pos.salt}

@@ -20,6 +20,7 @@ type root struct {
 	log            logPosition
 	nextSegment    host.SegmentID
 	pages          []pagePtr
+	anchored       *rootAnchor // nil if the volume has no anchor
 
 	generation uint32 // whose key seals it; stands in its envelope
 }
@@ -34,6 +35,12 @@ type logPosition struct {
 	chain      [32]byte // over all batches before
 }
 
+// Flags of a root.
+const (
+	rootClean    = 1
+	rootAnchored = 2
+)
+
 const rootFixedSize = 8 + 8 + 8 + 1 + 8 + tree.PtrSize + 1 + 8 + 4 + 32 + 4 + 8 + 32 + 8 + 2
 
 // encode encodes r (docs/format.md, "Root").
@@ -44,7 +51,10 @@ func (r root) encode() []byte {
 	b = binary.BigEndian.AppendUint64(b, r.session)
 	var flags byte
 	if r.clean {
-		flags |= 1
+		flags |= rootClean
+	}
+	if r.anchored != nil {
+		flags |= rootAnchored
 	}
 	b = append(b, flags)
 	b = binary.BigEndian.AppendUint64(b, uint64(r.capacity))
@@ -65,19 +75,22 @@ func (r root) encode() []byte {
 		b = binary.BigEndian.AppendUint32(b, p.generation)
 		b = append(b, p.salt[:]...)
 	}
+	if r.anchored != nil {
+		b = r.anchored.append(b)
+	}
 	return b
 }
 
 // parseRoot decodes a root. ErrDamaged.
 func parseRoot(b []byte) (root, error) {
-	if len(b) < rootFixedSize || b[24] > 1 {
+	if len(b) < rootFixedSize || b[24] > rootClean|rootAnchored {
 		return root{}, fmt.Errorf("root of %d bytes: %w", len(b), ErrDamaged)
 	}
 	r := root{
 		sequence:       binary.BigEndian.Uint64(b),
 		headerSequence: binary.BigEndian.Uint64(b[8:]),
 		session:        binary.BigEndian.Uint64(b[16:]),
-		clean:          b[24] == 1,
+		clean:          b[24]&rootClean != 0,
 		capacity:       int64(binary.BigEndian.Uint64(b[25:])),
 		tree:           tree.DecodePtr(b[33:]),
 		level:          b[49],
@@ -92,8 +105,13 @@ func parseRoot(b []byte) (root, error) {
 		nextSegment: host.SegmentID(binary.BigEndian.Uint64(b[138:])),
 	}
 	count := int(binary.BigEndian.Uint16(b[146:]))
+	anchored := b[24]&rootAnchored != 0
 	b = b[rootFixedSize:]
-	if count > maxPages || len(b) != count*pagePtrSize || r.capacity < 0 || r.nextSegment > host.MaxSegmentID {
+	if anchored && len(b) >= rootAnchorSize {
+		r.anchored = decodeRootAnchor(b[len(b)-rootAnchorSize:])
+		b = b[:len(b)-rootAnchorSize]
+	}
+	if anchored != (r.anchored != nil) || count > maxPages || len(b) != count*pagePtrSize || r.capacity < 0 || r.nextSegment > host.MaxSegmentID {
 		return root{}, fmt.Errorf("root with %d table pages: %w", count, ErrDamaged)
 	}
 	for ; len(b) > 0; b = b[pagePtrSize:] {

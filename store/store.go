@@ -28,12 +28,14 @@ type Store struct {
 	header atomic.Pointer[[]byte]       // for preambles
 	keyed  keyed
 	frames *frameCache
+	anchor anchorage
 
 	reapMu    sync.Mutex
 	reclaimMu sync.Mutex
 	cleanMu   sync.Mutex
 	prepareMu sync.Mutex
 	ckptMu    sync.Mutex
+	rootHash  [32]byte        // of the sealed root swapped last; guarded by ckptMu
 	nodes     nodeWriter      // guarded by ckptMu; nodes.seg by mu too
 	secret    seal.SlotSecret // of the newest generation's slot; guarded by ckptMu
 	syncMu    sync.Mutex

@@ -62,8 +62,8 @@ func (s *Store) appender(ctx context.Context) {
 	}
 }
 
-// startWorker starts the goroutines of a Store: the worker, the cleaner, the reaper
-// and the appender.
+// startWorker starts the goroutines of a Store: the worker, the cleaner, the reaper,
+// the appender, and the one that tells the anchor how far the volume has come.
 // Close waits for them.
 func (s *Store) startWorker() {
 	ctx, stop := context.WithCancel(context.Background())
@@ -82,6 +82,7 @@ func (s *Store) startWorker() {
 		wg.Go(func() { s.cleaner(ctx) })
 		wg.Go(func() { s.reaper(ctx) })
 		wg.Go(func() { s.appender(ctx) })
+		wg.Go(func() { s.anchorLoop(ctx) })
 		s.worker(ctx)
 	}()
 }
@@ -144,6 +145,9 @@ func (s *Store) Close() error {
 	if s.host != nil {
 		if err = s.Err(); err == nil {
 			err = s.checkpointAs(ctx, kindLast)
+		}
+		if err == nil {
+			err = s.anchorNow(ctx)
 		}
 	}
 	s.mu.Lock()
