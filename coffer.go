@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	iofs "io/fs"
 	"log/slog"
 	"time"
 
@@ -43,6 +44,9 @@ type Options struct {
 	KDSTimeout time.Duration
 	// ReadOnly changes nothing.
 	ReadOnly bool
+	// VolumeOnly leaves the filesystem in memory away, and /tmp as the volume
+	// has it: for tools that care for the volume.
+	VolumeOnly bool
 	// Takeover fences whoever holds the volume now.
 	Takeover bool
 	// Owner is shown to whoever finds the volume in use. It is public.
@@ -58,8 +62,21 @@ type Platform = attest.Platform
 // Volume is an open filesystem together with the volume it lives in.
 type Volume struct {
 	*fs.FS
-	store *store.Store
-	lease host.Writer // of a read-only volume; the store holds that of others
+	store  *store.Store
+	lease  host.Writer // of a read-only volume; the store holds that of others
+	memory *Volume     // at MemoryDir; nil if there is none
+}
+
+// MemoryDir is where the filesystem in memory is if there is a persistent one.
+const MemoryDir = "/tmp"
+
+// Memory gives the filesystem in memory that is at MemoryDir, nil if there is
+// none.
+func (v *Volume) Memory() *fs.FS {
+	if v.memory == nil {
+		return nil
+	}
+	return v.memory.FS
 }
 
 // Store gives the sealed volume below the filesystem.
@@ -71,11 +88,14 @@ func (v *Volume) Close() error {
 	if v.lease != nil {
 		err = errors.Join(err, v.lease.Release(context.Background()))
 	}
+	if v.memory != nil {
+		err = errors.Join(err, v.memory.Close())
+	}
 	return err
 }
 
-// Open opens the filesystem that the configuration describes: the persistent one,
-// or the one in memory if that is the only one.
+// Open opens the filesystem that the configuration describes: the persistent one
+// with the one in memory at MemoryDir, or the one of both that it has.
 func Open(ctx context.Context, o Options) (*Volume, error) {
 	o, err := o.check()
 	if err != nil {
@@ -84,7 +104,36 @@ func Open(ctx context.Context, o Options) (*Volume, error) {
 	if o.Config.PersistentFileSystemSize == 0 {
 		return openInMemory(ctx, o)
 	}
-	return openVolume(ctx, o, o.unlocker())
+	v, err := openVolume(ctx, o, o.unlocker())
+	if err != nil || o.VolumeOnly || o.Config.InMemoryFileSystemSize == 0 {
+		return v, err
+	}
+	if err := v.attachMemory(ctx, o); err != nil {
+		return nil, errors.Join(err, v.Close())
+	}
+	return v, nil
+}
+
+// attachMemory makes the filesystem in memory and shows it at MemoryDir. A
+// read-only volume that has no such directory hides nothing by having none.
+func (v *Volume) attachMemory(ctx context.Context, o Options) error {
+	if _, err := v.Stat(MemoryDir); o.ReadOnly && errors.Is(err, iofs.ErrNotExist) {
+		return nil
+	}
+	o.ReadOnly = false
+	m, err := openInMemory(ctx, o)
+	if err != nil {
+		return err
+	}
+	err = m.Chmod("/", 0o777|iofs.ModeSticky)
+	if err == nil {
+		err = v.Attach(MemoryDir, m.FS)
+	}
+	if err != nil {
+		return errors.Join(err, m.Close())
+	}
+	v.memory = m
+	return nil
 }
 
 // openVolume opens the filesystem of a volume that exists.

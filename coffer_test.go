@@ -85,6 +85,44 @@ func TestInMemory(t *testing.T) {
 	refused(t, o, coffer.ErrNotConfigured, "none in memory")
 }
 
+// Both filesystems: the one in memory is at /tmp, and hides what the volume has
+// there for as long as it is.
+func TestMemoryAtTmp(t *testing.T) {
+	o := made(t, options(t, machineConfig(t), ""))
+	v := open(t, o)
+	if v.Memory() == nil {
+		t.Fatal("none in memory")
+	}
+	must(t, v.WriteFile("/tmp/scratch", []byte("x"), 0o600))
+	must(t, v.WriteFile("/kept", []byte("x"), 0o600))
+	if i, err := v.Stat("/tmp"); err != nil || i.Mode() != fs.ModeDir|fs.ModeSticky|0o777 {
+		t.Errorf("/tmp: %v, %v", i, err)
+	}
+	must(t, v.Close())
+	for _, readOnly := range []bool{false, true} {
+		o.ReadOnly = readOnly
+		v = open(t, o)
+		if _, err := v.Stat("/tmp/scratch"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("after closing: %v", err)
+		}
+		if _, err := v.Stat("/kept"); err != nil {
+			t.Error(err)
+		}
+		must(t, v.WriteFile("/tmp/scratch", []byte("x"), 0o600)) // also of a read-only volume
+		must(t, v.Close())
+	}
+	o.ReadOnly, o.VolumeOnly = false, true
+	v = open(t, o)
+	must(t, v.WriteFile("/tmp/on disk", nil, 0o600))
+	must(t, v.Close())
+	o.VolumeOnly = false
+	v = open(t, o)
+	if es, err := v.ReadDir("/tmp"); err != nil || len(es) != 0 {
+		t.Errorf("hidden: %v, %v", es, err)
+	}
+	must(t, v.Close())
+}
+
 // Who opens read-only changes nothing, and keeps others from changing anything.
 func TestReadOnly(t *testing.T) {
 	o := made(t, options(t, machineConfig(t), ""))

@@ -16,7 +16,10 @@ import (
 // relative to the root of the filesystem, with or without a leading slash.
 
 // FS is an open filesystem. Its methods may be called at the same time.
-type FS struct{ tree *Tree }
+type FS struct {
+	tree     *Tree
+	attached mounts
+}
 
 // Tree gives the filesystem at the level of inodes.
 func (f *FS) Tree() *Tree { return f.tree }
@@ -50,7 +53,7 @@ func (f *FS) OpenFile(name string, flag int, perm fs.FileMode) (*File, error) {
 func (f *FS) openFile(ctx context.Context, name string, flag int, perm fs.FileMode) (*File, error) {
 	exclusive := flag&os.O_CREATE != 0 && flag&os.O_EXCL != 0
 	for {
-		a, err := f.tree.resolve(ctx, name, flag&syscall.O_NOFOLLOW == 0 && !exclusive)
+		a, err := f.resolve(ctx, name, flag&syscall.O_NOFOLLOW == 0 && !exclusive)
 		switch {
 		case err == nil && exclusive:
 			return nil, syscall.EEXIST
@@ -60,7 +63,7 @@ func (f *FS) openFile(ctx context.Context, name string, flag int, perm fs.FileMo
 		if err != nil {
 			return nil, err
 		}
-		file, err := f.openAttr(ctx, name, a, flag)
+		file, err := f.openNode(ctx, name, a, flag)
 		if !errors.Is(err, syscall.ENOENT) {
 			return file, err
 		}
@@ -68,9 +71,9 @@ func (f *FS) openFile(ctx context.Context, name string, flag int, perm fs.FileMo
 	}
 }
 
-func (f *FS) openAttr(ctx context.Context, name string, a Attr, flag int) (*File, error) {
+func (f *FS) openNode(ctx context.Context, name string, a node, flag int) (*File, error) {
 	writes := flag&(os.O_WRONLY|os.O_RDWR) != 0
-	file := &File{fs: f, name: name, ino: a.Ino, dir: a.IsDir(), flag: flag}
+	file := &File{tree: a.tree, name: name, ino: a.Ino, dir: a.IsDir(), flag: flag}
 	switch {
 	case a.IsDir() && (writes || flag&os.O_CREATE != 0):
 		return nil, syscall.EISDIR
@@ -82,10 +85,10 @@ func (f *FS) openAttr(ctx context.Context, name string, a Attr, flag int) (*File
 		return nil, syscall.ELOOP
 	case a.Type() != syscall.S_IFREG:
 		return nil, syscall.ENXIO // only a kernel can
-	case writes && f.tree.options.ReadOnly:
+	case writes && a.tree.options.ReadOnly:
 		return nil, syscall.EROFS
 	}
-	h, err := f.tree.OpenInode(ctx, a.Ino)
+	h, err := a.tree.OpenInode(ctx, a.Ino)
 	if err != nil {
 		return nil, err
 	}
@@ -100,31 +103,31 @@ func (f *FS) openAttr(ctx context.Context, name string, a Attr, flag int) (*File
 
 // create makes a regular file, following a symbolic link that leads nowhere
 // yet, unless the flags forbid it.
-func (f *FS) create(ctx context.Context, name string, perm fs.FileMode, flag int) (Attr, error) {
-	p, err := f.tree.parent(ctx, name)
-	w := &walk{f: f.tree, ctx: ctx}
+func (f *FS) create(ctx context.Context, name string, perm fs.FileMode, flag int) (node, error) {
+	p, err := f.parent(ctx, name)
+	w := &walk{f: f, ctx: ctx}
 	for {
 		switch {
 		case err != nil:
-			return Attr{}, err
+			return node{}, err
 		case p.slash:
-			return Attr{}, syscall.EISDIR
+			return node{}, syscall.EISDIR
 		}
-		a, err2 := f.tree.Make(ctx, p.dir, p.name, NewNode{Mode: syscall.S_IFREG | unixMode(perm)})
+		a, err2 := p.tree.Make(ctx, p.dir, p.name, NewNode{Mode: syscall.S_IFREG | unixMode(perm)})
 		if !errors.Is(err2, syscall.EEXIST) || flag&os.O_EXCL != 0 {
-			return a, err2
+			return node{p.tree, a}, err2
 		}
-		link, err2 := f.tree.Lookup(ctx, p.dir, p.name)
+		link, err2 := p.tree.Lookup(ctx, p.dir, p.name)
 		if errors.Is(err2, syscall.ENOENT) {
 			continue // removed just now
 		}
 		if err2 != nil || link.Type() != syscall.S_IFLNK {
-			return link, err2 // made just now
+			return node{p.tree, link}, err2 // made just now
 		}
 		if flag&syscall.O_NOFOLLOW != 0 {
-			return Attr{}, syscall.ELOOP
+			return node{}, syscall.ELOOP
 		}
-		p, err = w.linkParent(p.dir, link.Ino)
+		p, err = w.linkParent(p, link.Ino)
 	}
 }
 
@@ -138,21 +141,21 @@ func (f *FS) Create(name string) (*File, error) {
 
 func (f *FS) mk(op, name string, node NewNode) error {
 	ctx := context.Background()
-	p, err := f.tree.parent(ctx, name)
+	p, err := f.parent(ctx, name)
 	switch {
 	case errors.Is(err, syscall.EBUSY):
 		err = syscall.EEXIST
 	case err == nil && p.slash && node.Mode&syscall.S_IFMT != syscall.S_IFDIR:
 		err = f.noDir(ctx, p)
 	case err == nil:
-		_, err = f.tree.Make(ctx, p.dir, p.name, node)
+		_, err = p.tree.Make(ctx, p.dir, p.name, node)
 	}
 	return pathError(op, name, err)
 }
 
 // noDir is why nothing but a directory can be made at a name with a slash.
 func (f *FS) noDir(ctx context.Context, p place) error {
-	if _, err := f.tree.Lookup(ctx, p.dir, p.name); err != nil {
+	if _, err := p.tree.Lookup(ctx, p.dir, p.name); err != nil {
 		return err
 	}
 	return syscall.EEXIST
@@ -170,7 +173,7 @@ func (f *FS) Mkdir(name string, perm fs.FileMode) error {
 
 // MkdirAll makes a directory and those above it that are missing.
 func (f *FS) MkdirAll(name string, perm fs.FileMode) error {
-	a, err := f.tree.resolve(context.Background(), name, true)
+	a, err := f.resolve(context.Background(), name, true)
 	if err == nil {
 		if !a.IsDir() {
 			return pathError("mkdir", name, syscall.ENOTDIR)
@@ -185,7 +188,7 @@ func (f *FS) MkdirAll(name string, perm fs.FileMode) error {
 	}
 	err = f.Mkdir(name, perm)
 	if errors.Is(err, syscall.EEXIST) {
-		if a, err := f.tree.resolve(context.Background(), name, true); err == nil && a.IsDir() {
+		if a, err := f.resolve(context.Background(), name, true); err == nil && a.IsDir() {
 			return nil
 		}
 	}
@@ -203,8 +206,8 @@ func (f *FS) Symlink(target, name string) error {
 // Readlink returns the target of a symbolic link.
 func (f *FS) Readlink(name string) (target string, err error) {
 	ctx := context.Background()
-	err = f.tree.at(ctx, name, false, func(a Attr) (err error) {
-		target, err = f.tree.ReadLink(ctx, a.Ino)
+	err = f.at(ctx, name, false, func(n node) (err error) {
+		target, err = n.tree.ReadLink(ctx, n.Ino)
 		return err
 	})
 	return target, pathError("readlink", name, err)
@@ -213,18 +216,20 @@ func (f *FS) Readlink(name string) (target string, err error) {
 // Link gives a file one more name.
 func (f *FS) Link(oldname, newname string) error {
 	ctx := context.Background()
-	a, err := f.tree.resolve(ctx, oldname, false)
+	a, err := f.resolve(ctx, oldname, false)
 	if err != nil {
 		return linkError("link", oldname, newname, err)
 	}
-	p, err := f.tree.parent(ctx, newname)
+	p, err := f.parent(ctx, newname)
 	switch {
 	case errors.Is(err, syscall.EBUSY):
 		err = syscall.EEXIST
 	case err == nil && p.slash:
 		err = f.noDir(ctx, p)
+	case err == nil && p.tree != a.tree:
+		err = syscall.EXDEV
 	case err == nil:
-		_, err = f.tree.Link(ctx, a.Ino, p.dir, p.name)
+		_, err = p.tree.Link(ctx, a.Ino, p.dir, p.name)
 	}
 	return linkError("link", oldname, newname, err)
 }
@@ -232,7 +237,7 @@ func (f *FS) Link(oldname, newname string) error {
 // Remove removes a file or an empty directory.
 func (f *FS) Remove(name string) error {
 	ctx := context.Background()
-	p, err := f.tree.parent(ctx, name)
+	p, err := f.parent(ctx, name)
 	if err == nil {
 		err = f.remove(ctx, p)
 	}
@@ -240,12 +245,15 @@ func (f *FS) Remove(name string) error {
 }
 
 func (f *FS) remove(ctx context.Context, p place) error {
-	if p.slash || p.name == "." || p.name == ".." {
-		return f.tree.Rmdir(ctx, p.dir, p.name)
+	if err := f.busy(ctx, p); err != nil {
+		return err
 	}
-	err := f.tree.Unlink(ctx, p.dir, p.name)
+	if p.slash || p.name == "." || p.name == ".." {
+		return p.tree.Rmdir(ctx, p.dir, p.name)
+	}
+	err := p.tree.Unlink(ctx, p.dir, p.name)
 	if errors.Is(err, syscall.EISDIR) {
-		err = f.tree.Rmdir(ctx, p.dir, p.name)
+		err = p.tree.Rmdir(ctx, p.dir, p.name)
 	}
 	return err
 }
@@ -254,12 +262,12 @@ func (f *FS) remove(ctx context.Context, p place) error {
 // if there is none.
 func (f *FS) RemoveAll(name string) error {
 	ctx := context.Background()
-	p, err := f.tree.parent(ctx, name)
+	p, err := f.parent(ctx, name)
 	switch {
 	case err == nil && (p.name == "." || p.name == ".."):
 		err = errInval
 	case err == nil:
-		err = f.removeAll(ctx, p.dir, p.name)
+		err = f.removeAll(ctx, p)
 	}
 	if errors.Is(err, syscall.ENOENT) {
 		return nil
@@ -267,25 +275,29 @@ func (f *FS) RemoveAll(name string) error {
 	return pathError("removeall", name, err)
 }
 
-func (f *FS) removeAll(ctx context.Context, dir Ino, name string) error {
-	err := f.tree.Unlink(ctx, dir, name)
+func (f *FS) removeAll(ctx context.Context, p place) error {
+	if err := f.busy(ctx, p); err != nil {
+		return err
+	}
+	err := p.tree.Unlink(ctx, p.dir, p.name)
 	if !errors.Is(err, syscall.EISDIR) {
 		return err
 	}
-	a, err := f.tree.Lookup(ctx, dir, name)
+	a, err := p.tree.Lookup(ctx, p.dir, p.name)
 	if err != nil {
 		return err
 	}
 	for {
-		es, err := f.tree.ReadDir(ctx, a.Ino, 0, readDirBatch, false)
+		es, err := p.tree.ReadDir(ctx, a.Ino, 0, readDirBatch, false)
 		if err != nil {
 			return err
 		}
 		if len(es) == 0 {
-			return f.tree.Rmdir(ctx, dir, name)
+			return p.tree.Rmdir(ctx, p.dir, p.name)
 		}
 		for _, e := range es {
-			if err := f.removeAll(ctx, a.Ino, e.Name); err != nil && !errors.Is(err, syscall.ENOENT) {
+			err := f.removeAll(ctx, place{tree: p.tree, dir: a.Ino, name: e.Name})
+			if err != nil && !errors.Is(err, syscall.ENOENT) {
 				return err
 			}
 		}
@@ -301,22 +313,34 @@ func (f *FS) Rename(oldname, newname string) error { return f.RenameWith(oldname
 // RenameWith is Rename with the flags of renameat2: see RenameNoReplace.
 func (f *FS) RenameWith(oldname, newname string, flags uint32) error {
 	ctx := context.Background()
-	from, err := f.tree.parent(ctx, oldname)
+	from, err := f.parent(ctx, oldname)
 	if err != nil {
 		return linkError("rename", oldname, newname, err)
 	}
-	to, err := f.tree.parent(ctx, newname)
-	if err == nil && (from.slash || to.slash) {
-		err = f.mustBeDir(ctx, from)
-	}
+	to, err := f.parent(ctx, newname)
 	if err == nil {
-		err = f.tree.Rename(ctx, from.dir, from.name, to.dir, to.name, flags)
+		err = f.rename(ctx, from, to, flags)
 	}
 	return linkError("rename", oldname, newname, err)
 }
 
-func (f *FS) mustBeDir(ctx context.Context, p place) error {
-	a, err := f.tree.Lookup(ctx, p.dir, p.name)
+func (f *FS) rename(ctx context.Context, from, to place, flags uint32) error {
+	if from.slash || to.slash {
+		if err := mustBeDir(ctx, from); err != nil {
+			return err
+		}
+	}
+	switch {
+	case from.tree != to.tree:
+		return syscall.EXDEV
+	case f.busy(ctx, from) != nil, f.busy(ctx, to) != nil:
+		return syscall.EBUSY
+	}
+	return from.tree.Rename(ctx, from.dir, from.name, to.dir, to.name, flags)
+}
+
+func mustBeDir(ctx context.Context, p place) error {
+	a, err := p.tree.Lookup(ctx, p.dir, p.name)
 	if err == nil && !a.IsDir() {
 		err = syscall.ENOTDIR
 	}
@@ -330,17 +354,17 @@ func (f *FS) Stat(name string) (fs.FileInfo, error) { return f.stat("stat", name
 func (f *FS) Lstat(name string) (fs.FileInfo, error) { return f.stat("lstat", name, false) }
 
 func (f *FS) stat(op, name string, follow bool) (fs.FileInfo, error) {
-	a, err := f.tree.resolve(context.Background(), name, follow)
+	a, err := f.resolve(context.Background(), name, follow)
 	if err != nil {
 		return nil, pathError(op, name, err)
 	}
-	return newInfo(name, a), nil
+	return newInfo(name, a.Attr), nil
 }
 
 func (f *FS) set(op, name string, follow bool, s SetAttr) error {
 	ctx := context.Background()
-	err := f.tree.at(ctx, name, follow, func(a Attr) error {
-		_, err := f.tree.SetAttr(ctx, a.Ino, s)
+	err := f.at(ctx, name, follow, func(n node) error {
+		_, err := n.tree.SetAttr(ctx, n.Ino, s)
 		return err
 	})
 	return pathError(op, name, err)

@@ -14,7 +14,7 @@ import (
 // File is an open file or directory, like os.File. Its methods may be called at
 // the same time; those that move the offset take turns.
 type File struct {
-	fs     *FS
+	tree   *Tree
 	name   string
 	ino    Ino
 	dir    bool
@@ -145,7 +145,7 @@ func (f *File) Stat() (fs.FileInfo, error) {
 	if f.closed.Load() {
 		return nil, pathError("stat", f.name, os.ErrClosed)
 	}
-	a, err := f.fs.tree.GetAttr(context.Background(), f.ino)
+	a, err := f.tree.GetAttr(context.Background(), f.ino)
 	if err != nil {
 		return nil, pathError("stat", f.name, err)
 	}
@@ -173,7 +173,7 @@ func (f *File) Sync() error {
 	if f.closed.Load() {
 		return pathError("sync", f.name, os.ErrClosed)
 	}
-	return pathError("sync", f.name, f.fs.Sync())
+	return pathError("sync", f.name, f.tree.Sync(context.Background()))
 }
 
 // ReadDir returns the next n entries of a directory, or all that are left if n
@@ -193,7 +193,7 @@ func (f *File) ReadDir(n int) ([]fs.DirEntry, error) {
 		if n > 0 {
 			limit = min(limit, n-len(out))
 		}
-		es, err := f.fs.tree.ReadDir(context.Background(), f.ino, f.cookie, limit, true)
+		es, err := f.tree.ReadDir(context.Background(), f.ino, f.cookie, limit, true)
 		if err != nil {
 			return out, pathError("readdir", f.name, err)
 		}

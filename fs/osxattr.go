@@ -6,8 +6,8 @@ import "context"
 // as lgetxattr does.
 func (f *FS) GetXattr(name, attr string) (value []byte, err error) {
 	ctx := context.Background()
-	err = f.tree.at(ctx, name, false, func(a Attr) (err error) {
-		value, err = f.tree.GetXattr(ctx, a.Ino, attr)
+	err = f.at(ctx, name, false, func(n node) (err error) {
+		value, err = n.tree.GetXattr(ctx, n.Ino, attr)
 		return err
 	})
 	return value, pathError("getxattr", name, err)
@@ -16,22 +16,22 @@ func (f *FS) GetXattr(name, attr string) (value []byte, err error) {
 // SetXattr sets an extended attribute; see XattrCreate for the flags.
 func (f *FS) SetXattr(name, attr string, value []byte, flags uint32) error {
 	ctx := context.Background()
-	err := f.tree.at(ctx, name, false, func(a Attr) error { return f.tree.SetXattr(ctx, a.Ino, attr, value, flags) })
+	err := f.at(ctx, name, false, func(n node) error { return n.tree.SetXattr(ctx, n.Ino, attr, value, flags) })
 	return pathError("setxattr", name, err)
 }
 
 // RemoveXattr removes an extended attribute.
 func (f *FS) RemoveXattr(name, attr string) error {
 	ctx := context.Background()
-	err := f.tree.at(ctx, name, false, func(a Attr) error { return f.tree.RemoveXattr(ctx, a.Ino, attr) })
+	err := f.at(ctx, name, false, func(n node) error { return n.tree.RemoveXattr(ctx, n.Ino, attr) })
 	return pathError("removexattr", name, err)
 }
 
 // ListXattr returns the names of all extended attributes of a file.
 func (f *FS) ListXattr(name string) (names []string, err error) {
 	ctx := context.Background()
-	err = f.tree.at(ctx, name, false, func(a Attr) (err error) {
-		names, err = f.tree.ListXattr(ctx, a.Ino)
+	err = f.at(ctx, name, false, func(n node) (err error) {
+		names, err = n.tree.ListXattr(ctx, n.Ino)
 		return err
 	})
 	return names, pathError("listxattr", name, err)

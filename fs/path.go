@@ -11,38 +11,49 @@ import (
 // maxSymlinks is how many symbolic links one path may lead through.
 const maxSymlinks = 40
 
+// node is a file that a path led to.
+type node struct {
+	tree *Tree
+	Attr
+}
+
+func nodeOf(ctx context.Context, t *Tree, i Ino) (node, error) {
+	a, err := t.GetAttr(ctx, i)
+	return node{t, a}, err
+}
+
 // resolve follows a path from the root. Paths are separated by slashes; an empty
 // one is the root. A last symbolic link is followed only if follow is set.
-func (f *Tree) resolve(ctx context.Context, path string, follow bool) (Attr, error) {
+func (f *FS) resolve(ctx context.Context, path string, follow bool) (node, error) {
 	w := &walk{f: f, ctx: ctx}
-	a, err := f.GetAttr(ctx, RootIno)
+	root, err := nodeOf(ctx, f.tree, RootIno)
 	if err != nil {
-		return a, err
+		return root, err
 	}
-	return w.from(a, path, follow)
+	return w.from(root, path, follow)
 }
 
 // walk is one resolution of a path.
 type walk struct {
-	f     *Tree
+	f     *FS
 	ctx   context.Context
 	links int
 }
 
-func (w *walk) from(at Attr, path string, follow bool) (Attr, error) {
+func (w *walk) from(at node, path string, follow bool) (node, error) {
 	for path != "" {
 		name, rest, slash := strings.Cut(path, "/")
 		path = rest
 		if name == "" {
 			continue
 		}
-		next, err := w.f.Lookup(w.ctx, at.Ino, name)
+		next, err := w.step(at, name)
 		if err != nil {
 			return next, err
 		}
 		// What stands before a slash must be a directory, and is followed to one.
 		if next.Type() == syscall.S_IFLNK && (slash || follow) {
-			if next, err = w.link(at, next.Ino); err != nil {
+			if next, err = w.link(at, next); err != nil {
 				return next, err
 			}
 		}
@@ -54,45 +65,63 @@ func (w *walk) from(at Attr, path string, follow bool) (Attr, error) {
 	return at, nil
 }
 
-// link follows a symbolic link that stands in directory dir.
-func (w *walk) link(dir Attr, i Ino) (Attr, error) {
-	if w.links++; w.links > maxSymlinks {
-		return Attr{}, syscall.ELOOP
-	}
-	target, err := w.f.ReadLink(w.ctx, i)
-	if err != nil {
-		return Attr{}, err
-	}
-	if strings.HasPrefix(target, "/") {
-		if dir, err = w.f.GetAttr(w.ctx, RootIno); err != nil {
-			return dir, err
+// step goes from a directory to what has a name in it, into and out of attached
+// filesystems.
+func (w *walk) step(at node, name string) (node, error) {
+	if name == ".." {
+		if above, ok := w.f.attached.above(at.tree, at.Ino); ok {
+			at.tree, at.Ino = above.tree, above.ino
 		}
+	}
+	a, err := at.tree.Lookup(w.ctx, at.Ino, name)
+	if err != nil {
+		return node{at.tree, a}, err
+	}
+	if t := w.f.attached.at(at.tree, a.Ino); t != nil {
+		return nodeOf(w.ctx, t, RootIno)
+	}
+	return node{at.tree, a}, nil
+}
+
+// link follows a symbolic link that stands in directory dir.
+func (w *walk) link(dir, link node) (node, error) {
+	dir, target, err := w.target(dir, link)
+	if err != nil {
+		return node{}, err
 	}
 	return w.from(dir, target, true)
 }
 
+// target reads a symbolic link that stands in directory dir, and returns from
+// where its target is to be followed.
+func (w *walk) target(dir, link node) (from node, target string, err error) {
+	if w.links++; w.links > maxSymlinks {
+		return node{}, "", syscall.ELOOP
+	}
+	target, err = link.tree.ReadLink(w.ctx, link.Ino)
+	if err == nil && strings.HasPrefix(target, "/") {
+		dir, err = nodeOf(w.ctx, w.f.tree, RootIno)
+	}
+	return dir, target, err
+}
+
 // linkParent resolves the directory that the last name of a link's target stands
 // in.
-func (w *walk) linkParent(dir, link Ino) (place, error) {
-	if w.links++; w.links > maxSymlinks {
-		return place{}, syscall.ELOOP
-	}
-	target, err := w.f.ReadLink(w.ctx, link)
+func (w *walk) linkParent(p place, link Ino) (place, error) {
+	dir, err := nodeOf(w.ctx, p.tree, p.dir)
 	if err != nil {
 		return place{}, err
 	}
-	if strings.HasPrefix(target, "/") {
-		dir = RootIno
-	}
-	at, err := w.f.GetAttr(w.ctx, dir)
+	from, target, err := w.target(dir, node{p.tree, Attr{Ino: link}})
 	if err != nil {
 		return place{}, err
 	}
-	return w.parent(at, target)
+	return w.parent(from, target)
 }
 
 // place is where a path's last name stands.
 type place struct {
+	tree *Tree
 	dir  Ino
 	name string
 	// slash: it can only be, or become, the name of a directory.
@@ -101,16 +130,16 @@ type place struct {
 
 // parent resolves the directory that a path's last name stands in. EBUSY for
 // the root.
-func (f *Tree) parent(ctx context.Context, path string) (place, error) {
-	root, err := f.GetAttr(ctx, RootIno)
+func (f *FS) parent(ctx context.Context, path string) (place, error) {
+	root, err := nodeOf(ctx, f.tree, RootIno)
 	if err != nil {
 		return place{}, err
 	}
 	return (&walk{f: f, ctx: ctx}).parent(root, path)
 }
 
-// parent is Tree.parent for a path that starts at a directory.
-func (w *walk) parent(at Attr, path string) (place, error) {
+// parent is FS.parent for a path that starts at a directory.
+func (w *walk) parent(at node, path string) (place, error) {
 	trimmed := strings.TrimRight(path, "/")
 	p := place{name: trimmed, slash: trimmed != path}
 	if trimmed == "" {
@@ -123,19 +152,19 @@ func (w *walk) parent(at Attr, path string) (place, error) {
 			return p, err
 		}
 	}
-	p.dir = at.Ino
+	p.tree, p.dir = at.tree, at.Ino
 	return p, nil
 }
 
 // at resolves a path and calls fn with what is there; again if it was replaced
 // before fn came to it. fn gives ENOENT only if the file is gone.
-func (f *Tree) at(ctx context.Context, path string, follow bool, fn func(Attr) error) error {
+func (f *FS) at(ctx context.Context, path string, follow bool, fn func(node) error) error {
 	for {
-		a, err := f.resolve(ctx, path, follow)
+		n, err := f.resolve(ctx, path, follow)
 		if err != nil {
 			return err
 		}
-		if err = fn(a); err == nil || Errno(err) != syscall.ENOENT {
+		if err = fn(n); err == nil || Errno(err) != syscall.ENOENT {
 			return err
 		}
 	}

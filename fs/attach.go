@@ -1,0 +1,68 @@
+package fs
+
+import (
+	"context"
+	"io/fs"
+	"syscall"
+)
+
+// mounts are the filesystems attached to directories of another, as mounts are in
+// an operating system: paths lead into and out of them, nothing is renamed or
+// linked between them, and what they hide stays hidden. They are constant once the
+// filesystem is in use.
+type mounts struct {
+	on    map[spot]*Tree // by the directory that is hidden
+	below map[*Tree]spot
+}
+
+// spot is a directory.
+type spot struct {
+	tree *Tree
+	ino  Ino
+}
+
+// at returns what is attached to a directory, nil for nothing.
+func (m *mounts) at(t *Tree, i Ino) *Tree { return m.on[spot{t, i}] }
+
+// above returns the directory that the root of an attached filesystem hides.
+func (m *mounts) above(t *Tree, i Ino) (spot, bool) {
+	if i != RootIno {
+		return spot{}, false
+	}
+	s, ok := m.below[t]
+	return s, ok
+}
+
+// Attach shows other at directory dir, which is made if it is not there. It must
+// be called before f is used otherwise, and other must stay open as long as f.
+func (f *FS) Attach(dir string, other *FS) error {
+	if err := f.MkdirAll(dir, 0o777|fs.ModeSticky); err != nil {
+		return err
+	}
+	n, err := f.resolve(context.Background(), dir, true)
+	switch {
+	case err != nil:
+		return pathError("attach", dir, err)
+	case n.Ino == RootIno || !n.IsDir():
+		return pathError("attach", dir, syscall.EBUSY)
+	}
+	s := spot{n.tree, n.Ino}
+	if f.attached.on == nil {
+		f.attached = mounts{map[spot]*Tree{}, map[*Tree]spot{}}
+	}
+	f.attached.on[s], f.attached.below[other.tree] = other.tree, s
+	return nil
+}
+
+// busy gives EBUSY for a name that an attached filesystem hides: it can be neither
+// removed nor renamed.
+func (f *FS) busy(ctx context.Context, p place) error {
+	if len(f.attached.on) == 0 {
+		return nil
+	}
+	a, err := p.tree.Lookup(ctx, p.dir, p.name)
+	if err == nil && f.attached.at(p.tree, a.Ino) != nil {
+		return syscall.EBUSY
+	}
+	return nil // if there is no such file, whoever acts on it says so
+}
