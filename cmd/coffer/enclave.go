@@ -75,7 +75,7 @@ func (f *enclaveFlags) enclaveOptions(c *cobra.Command) (coffer.Options, error) 
 	}
 	o = coffer.Options{
 		KDSURL: f.kdsURL, KDSTimeout: time.Duration(f.kdsTimeoutSec) * time.Second,
-		Owner: c.CommandPath(), Logger: logger, Takeover: f.takeover,
+		Owner: c.CommandPath(), Logger: logger, Takeover: f.takeover, VolumeOnly: true,
 	}
 	if o.Config, err = loadConfig(f.config, logger); err != nil {
 		return o, err
