@@ -430,12 +430,42 @@ func (c *cut) try() error {
 			return err
 		}
 	}
+	if c.created && r.IntN(6) == 0 {
+		if err := c.recover(h); err != nil {
+			return err
+		}
+	}
 	state, err := c.verify(h, c.acked, c.started, r)
 	if err != nil {
 		return err
 	}
 	_ = state
 	return nil
+}
+
+// recover takes the records away, and has them found again.
+func (c *cut) recover(h *memhost.Host) error {
+	c.fate += "without records "
+	before := map[string][]byte{}
+	for _, name := range h.RecordNames() {
+		before[name] = h.Record(name)
+		h.RemoveRecord(name)
+	}
+	rec, err := store.Recover(bg, h, store.RecoverOptions{Options: c.options})
+	if err != nil && c.acked == 0 { // before the first session there may be no copy of a root
+		for name, value := range before {
+			h.SetRecord(name, value)
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	w, err := h.Acquire(bg, host.AcquireOptions{Takeover: true})
+	if err != nil {
+		return err
+	}
+	return errors.Join(rec.Install(bg, w), w.Release(bg))
 }
 
 // crash lets the machine crash, or the process alone: then nothing is lost, but

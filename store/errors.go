@@ -68,3 +68,12 @@ var (
 	// ErrTooLarge: a value, or the changes of one Update, are over the limit.
 	ErrTooLarge = errors.New("too large")
 )
+
+// Recovering and salvaging.
+var (
+	// ErrAmbiguous: segments of several volumes lie there, all of which the
+	// key opens. Say which one is meant.
+	ErrAmbiguous = errors.New("more than one volume")
+	// ErrNoRoot: no copy of the root that was asked for is left.
+	ErrNoRoot = errors.New("no such root was found")
+)

@@ -21,6 +21,7 @@ type nodeWriter struct {
 	offset uint32   // of buf's start
 	buf    []byte
 	dirty  []host.SegmentID // appended to and not synced
+	header uint64           // sequence of the header that seg has a copy of
 
 	// bufMu is held too to change seg, offset and buf: what is in buf can
 	// already be read. It is the innermost lock.
@@ -85,22 +86,33 @@ func (w *nodeWriter) room(ctx context.Context, size int) error {
 	defer w.bufMu.Unlock()
 	w.s.making--
 	w.s.table.add(g)
-	w.seg, w.offset = g, seal.PreambleSize
+	w.seg, w.offset, w.header = g, seal.PreambleSize, w.s.headerSequence
 	return nil
 }
 
 // putRoot appends a copy of a sealed root, from which the volume can be
-// recovered if its catalog is lost. It begins a sector, to be found.
+// recovered if its catalog is lost, and before it the header, if that is newer
+// than what the segment began with.
 func (w *nodeWriter) putRoot(ctx context.Context, sealed []byte) error {
-	if err := w.room(ctx, len(sealed)+2*seal.SectorSize); err != nil {
+	header := *w.s.header.Load()
+	if err := w.room(ctx, len(header)+len(sealed)+3*seal.SectorSize); err != nil {
 		return err
 	}
+	if w.header != w.s.headerSequence {
+		w.putSectors(header)
+		w.header = w.s.headerSequence
+	}
+	w.putSectors(sealed)
+	return nil
+}
+
+// putSectors appends p so that it begins and ends with a sector, to be found.
+func (w *nodeWriter) putSectors(p []byte) {
 	w.bufMu.Lock()
 	defer w.bufMu.Unlock()
 	w.pad()
-	w.buf = append(w.buf, sealed...)
+	w.buf = append(w.buf, p...)
 	w.pad()
-	return nil
 }
 
 // pad fills the last sector. Callers hold bufMu.

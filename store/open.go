@@ -25,17 +25,7 @@ import (
 // Read-only opening does steps 2 to 5 without the claim, and changes nothing.
 func Open(ctx context.Context, v host.Volume, o Options) (*Store, error) {
 	o = o.withDefaults()
-	s := &Store{
-		reader: v, logger: o.Logger, options: o,
-		table: newTable(), views: map[uint64]int{},
-		kicks: make(chan struct{}, 1), done: make(chan struct{}),
-		cleanKicks:  make(chan struct{}, 1),
-		appendKicks: make(chan struct{}, 1),
-		reapKicks:   make(chan struct{}, 1),
-		frames:      newFrameCache(o.FrameCacheBytes),
-	}
-	s.nodes.s = s
-	s.log.unsynced = map[host.SegmentID]bool{}
+	s := newStore(v, o)
 	if !o.ReadOnly {
 		w, err := v.Acquire(ctx, host.AcquireOptions{Owner: o.Owner, Takeover: o.Takeover})
 		if err != nil {
@@ -51,6 +41,22 @@ func Open(ctx context.Context, v host.Volume, o Options) (*Store, error) {
 	}
 	s.startWorker()
 	return s, nil
+}
+
+// newStore is a Store that is not open yet.
+func newStore(r host.Reader, o Options) *Store {
+	s := &Store{
+		reader: r, logger: o.Logger, options: o,
+		table: newTable(), views: map[uint64]int{},
+		kicks: make(chan struct{}, 1), done: make(chan struct{}),
+		cleanKicks:  make(chan struct{}, 1),
+		appendKicks: make(chan struct{}, 1),
+		reapKicks:   make(chan struct{}, 1),
+		frames:      newFrameCache(o.FrameCacheBytes),
+	}
+	s.nodes.s = s
+	s.log.unsynced = map[host.SegmentID]bool{}
+	return s
 }
 
 func (s *Store) open(ctx context.Context) error {
@@ -188,8 +194,14 @@ func (s *Store) loadRoot(ctx context.Context) error {
 		return fmt.Errorf("header %d is older than root %d, which goes with header %d or later: %w",
 			s.headerSequence, r.sequence, r.headerSequence, ErrDamaged)
 	}
-	s.root, s.rootVersion = r, rec.Version
+	s.rootVersion = rec.Version
 	s.anchor.root = sha256.Sum256(rec.Value)
+	return s.useRoot(ctx, r)
+}
+
+// useRoot takes up a verified root: the segment table and the place of the tree.
+func (s *Store) useRoot(ctx context.Context, r root) (err error) {
+	s.root = r
 	s.capacity, s.nextSegment = r.capacity, r.nextSegment
 	if err := s.loadTable(ctx, r); err != nil {
 		return err

@@ -267,3 +267,16 @@ func newSalt() (s [32]byte) {
 	rand.Read(s[:]) // never fails: the runtime aborts instead
 	return s
 }
+
+// HeaderSize is the length of the header that b begins with, in bytes, as it
+// says itself; 0 if none begins there.
+func HeaderSize(b []byte) int {
+	if len(b) < headerFixed || string(b[:8]) != headerMagic {
+		return 0
+	}
+	size := uint64(binary.BigEndian.Uint32(b[36:])) + uint64(b[40])*wrapSize + uint64(b[41])*wrapSize
+	if size > MaxHeaderSize {
+		return 0
+	}
+	return int(size)
+}

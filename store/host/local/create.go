@@ -90,7 +90,7 @@ func fill(root *os.File) (err error) {
 	// 3. The catalog, under a name of its own.
 	name := fmt.Sprintf("%s%d", catalogNewPrefix, os.Getpid())
 	undo = append(undo, func() { removeAt(root, name, 0) })
-	if err := makeCatalog(root, name); err != nil {
+	if err := makeCatalog(root, name, initCatalog); err != nil {
 		return err
 	}
 	if err := root.Sync(); err != nil {
@@ -143,8 +143,8 @@ func refuseContent(root *os.File, name string) error {
 	return err
 }
 
-// makeCatalog writes an empty catalog, durably.
-func makeCatalog(root *os.File, name string) error {
+// makeCatalog writes a catalog with what init puts into it, durably.
+func makeCatalog(root *os.File, name string, init func(*bbolt.Tx) error) error {
 	file, err := openFile(root, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL)
 	if err != nil {
 		return err
@@ -159,7 +159,7 @@ func makeCatalog(root *os.File, name string) error {
 		return err
 	}
 	defer db.Close()
-	if err := db.Update(initCatalog); err != nil {
+	if err := db.Update(init); err != nil {
 		return err
 	}
 	err = setAside(file, catalogInitialBytes)

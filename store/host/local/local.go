@@ -138,6 +138,19 @@ type tree struct {
 }
 
 func openTree(dir string) (*tree, error) {
+	t, err := openTreeOnly(dir)
+	if err == nil && !exists(t.root, catalogName) {
+		defer t.drop()
+		if names, err := readNames(t.segments); err == nil && len(names) > 0 {
+			return nil, damaged(fmt.Errorf("%s is missing, and there are segments", catalogName))
+		}
+		return nil, fmt.Errorf("no %s in it, so it is not a volume: %w", catalogName, host.ErrNotFound)
+	}
+	return t, err
+}
+
+// openTreeOnly is openTree for a directory that may have no catalog.
+func openTreeOnly(dir string) (*tree, error) {
 	root, err := os.OpenFile(dir, os.O_RDONLY|sysDirectory, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -147,11 +160,11 @@ func openTree(dir string) (*tree, error) {
 	case err != nil:
 		return nil, err
 	}
-	if !exists(root, catalogName) {
+	segments, err := openDir(root, segmentsName)
+	if err != nil && !exists(root, catalogName) {
 		root.Close()
 		return nil, fmt.Errorf("no %s in it, so it is not a volume: %w", catalogName, host.ErrNotFound)
 	}
-	segments, err := openDir(root, segmentsName)
 	if err != nil {
 		root.Close()
 		return nil, fmt.Errorf("%s: %w", segmentsName, damaged(err))

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/coffer-fs/coffer"
+	"github.com/coffer-fs/coffer/store"
+	"github.com/coffer-fs/coffer/store/host/local"
+)
+
+// recoverResult is what was recovered of a volume's records.
+type recoverResult struct {
+	ID       string   `json:"id"`
+	Root     uint64   `json:"rootSequence"`
+	Place    string   `json:"rootPlace"`
+	Header   uint64   `json:"headerSequence"`
+	Session  uint64   `json:"session"`
+	Batches  int      `json:"batches"` // of the log behind the root
+	Segments int      `json:"segments"`
+	Missing  int      `json:"missingSegments"`
+	Unknown  int      `json:"unknownSegments"`
+	Damaged  int64    `json:"damagedNodes"`
+	Newer    []uint64 `json:"newerRoots"` // that were found and left
+	Kept     string   `json:"keptCatalog"`
+}
+
+// recoverFlags say which state is meant.
+type recoverFlags struct {
+	enclaveFlags
+	root   uint64
+	id     string
+	asJSON bool
+}
+
+func newRecover() *cobra.Command {
+	var f recoverFlags
+	c := &cobra.Command{
+		Use:   "recover VOLUME",
+		Short: "Make the catalog of a volume anew from its segments",
+		Long: `recover finds the newest state of a volume whose catalog.db is lost or damaged,
+and makes a new catalog from it. It needs the key, and nobody may have the volume
+open. The catalog that was there is kept beside the new one, and no segment is
+changed.
+
+Nothing is believed that the key does not open, and no state that is older than
+another one in the segments. That none was taken away from the end can be proven
+only by an anchor.`,
+		Args: args(cobra.ExactArgs(1)),
+		RunE: func(c *cobra.Command, a []string) error {
+			r, err := runRecover(c, f, a[0])
+			if err != nil {
+				return volumeError(a[0], err)
+			}
+			if f.asJSON {
+				return printJSON(c.OutOrStdout(), r)
+			}
+			return r.print(c.OutOrStdout())
+		},
+	}
+	f.register(c)
+	c.Flags().Uint64Var(&f.root, "root", 0, "go back to the root of that sequence; default the newest")
+	c.Flags().StringVar(&f.id, "id", "", "which volume is meant, if segments of several lie there")
+	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
+	return c
+}
+
+func (f *recoverFlags) volumeID() (id [16]byte, err error) {
+	if f.id == "" {
+		return id, nil
+	}
+	b, err := hex.DecodeString(f.id)
+	if err != nil || len(b) != len(id) {
+		return id, usageError("it is the one that coffer info shows", "--id %q is not the id of a volume", f.id)
+	}
+	return [16]byte(b), nil
+}
+
+func runRecover(c *cobra.Command, f recoverFlags, volume string) (r recoverResult, err error) {
+	id, err := f.volumeID()
+	if err != nil {
+		return r, err
+	}
+	o, err := f.enclaveOptions(c)
+	if err != nil {
+		return r, err
+	}
+	remains, hold, err := holdRemains(c.Context(), volume, o.Owner)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, hold.Release(), remains.Close()) }()
+	rec, err := store.Recover(c.Context(), remains, store.RecoverOptions{
+		Options: store.Options{Unlocker: coffer.Unlocker(o), Logger: o.Logger}, Root: f.root, Volume: id,
+	})
+	if err != nil {
+		return r, err
+	}
+	r = newRecoverResult(rec)
+	r.Kept, err = hold.Replace(rec.Records(), rec.Segments)
+	return r, err
+}
+
+// holdRemains opens what is left of a volume, and keeps others from it.
+func holdRemains(ctx context.Context, volume, owner string) (*local.Remains, *local.Hold, error) {
+	remains, err := local.OpenRemains(volume)
+	if err != nil {
+		return nil, nil, err
+	}
+	hold, err := remains.Hold(ctx, owner)
+	if err != nil {
+		return nil, nil, errors.Join(err, remains.Close())
+	}
+	return remains, hold, nil
+}
+
+func newRecoverResult(rec store.Recovery) recoverResult {
+	s := rec.Summary
+	r := recoverResult{
+		ID: hex.EncodeToString(rec.Volume[:]), Root: s.RootSequence, Place: s.RootPlace, Header: s.HeaderSequence, Session: s.Session,
+		Batches: s.Batches, Segments: s.Segments, Missing: len(s.Missing), Unknown: s.Unknown, Damaged: s.Damaged, Newer: []uint64{},
+	}
+	r.Newer = append(r.Newer, s.Newer...)
+	return r
+}
+
+func (r recoverResult) print(w io.Writer) error {
+	p := &printer{w: w}
+	p.line("volume     %s", r.ID)
+	p.line("root       %d of session %d, from %s, and %d batches of the log behind it", r.Root, r.Session, r.Place, r.Batches)
+	p.line("header     %d, made anew", r.Header)
+	p.line("segments   %d; %d are missing; %d on the host are not part of the volume", r.Segments, r.Missing, r.Unknown)
+	if r.Damaged > 0 {
+		p.line("damaged    %d tree nodes: see coffer check and coffer salvage", r.Damaged)
+	}
+	if len(r.Newer) > 0 {
+		p.line("left       newer roots, as asked: %s", fmt.Sprint(r.Newer))
+	}
+	if r.Kept != "" {
+		p.line("kept       the catalog that was there, as %s", r.Kept)
+	}
+	p.line("unproven   that nothing newer was taken away: without an anchor only the host could tell")
+	return p.err
+}
