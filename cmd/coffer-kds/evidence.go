@@ -57,14 +57,9 @@ func showEvidence(c *cobra.Command, path string, f evidenceFlags) error {
 	if err != nil {
 		return err
 	}
-	e, err := readEvidence(path)
+	e, err := f.read(path)
 	if err != nil {
 		return err
-	}
-	if f.collateral != "" {
-		if e.collateral, err = readCollateral(f.collateral); err != nil {
-			return err
-		}
 	}
 	verdict, err := e.verify(c.Context(), at)
 	out := c.OutOrStdout()
@@ -75,6 +70,15 @@ func showEvidence(c *cobra.Command, path string, f evidenceFlags) error {
 	printVerdict(out, e, verdict)
 	printPolicies(out, policies, verdict.Identity, at)
 	return nil
+}
+
+// read reads evidence with its collateral.
+func (f evidenceFlags) read(path string) (evidence, error) {
+	e, err := readEvidence(path)
+	if err == nil && f.collateral != "" {
+		e.collateral, err = readCollateral(f.collateral)
+	}
+	return e, err
 }
 
 func (f evidenceFlags) at() (time.Time, error) {

@@ -12,6 +12,7 @@ const (
 	exitAudit    = 5 // the audit log is damaged, in use or cannot be written
 	exitListen   = 6 // the address cannot be listened on
 	exitEvidence = 7 // the evidence is not valid
+	exitMismatch = 8 // the evidence does not meet the policy
 )
 
 // exitCodes says each code in words.
@@ -24,4 +25,5 @@ var exitCodes = map[int]string{
 	exitAudit:    "the audit log is damaged, in use or cannot be written",
 	exitListen:   "the address cannot be listened on",
 	exitEvidence: "the evidence is not valid",
+	exitMismatch: "the evidence does not meet the policy",
 }
