@@ -37,8 +37,9 @@ type Options struct {
 	// configuration has a persistent filesystem, and stays open. A release
 	// enclave needs one in another process.
 	Volume host.Volume
-	// KDSURL is where the KDS is. It is the host's to say, and need not be
-	// honest.
+	// KDSURL is where the KDS is: one address, or those of several nodes,
+	// separated by commas, which are tried in this order. It is the host's to
+	// say, and need not be honest.
 	KDSURL string
 	// KDSTimeout bounds one request to it. Default 10 s.
 	KDSTimeout time.Duration

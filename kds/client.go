@@ -17,10 +17,11 @@ import (
 // DefaultTimeout is how long a Client waits for a KDS.
 const DefaultTimeout = 10 * time.Second
 
-// Client asks one KDS for keys. It may be used by several goroutines.
+// Client asks a KDS for keys. It may be used by several goroutines.
 type Client struct {
-	// URL is where the KDS is, http or https. Required. Nothing depends on
-	// its being honest.
+	// URL is where the KDS is, http or https: one address or several, separated
+	// by commas, of nodes with the same master key. They are tried in this
+	// order. Required. Nothing depends on their being honest.
 	URL string
 	// Constraint says which KDS enclaves are trusted. Required; it is
 	// measured configuration, never a matter of the host.
@@ -30,9 +31,13 @@ type Client struct {
 	// Platform is the asker's enclave. Required for private keys.
 	Platform attest.Platform
 
-	// Timeout bounds a request from connecting to the last byte. Default
+	// Timeout bounds a request from connecting to the last byte, with all
+	// that is tried. Of several addresses each gets its part of it. Default
 	// DefaultTimeout.
 	Timeout time.Duration
+	// Tries is how often the addresses are gone through while nobody
+	// answers. Default as often as Timeout allows.
+	Tries uint
 	// HTTP sends requests. Default: a client of its own. Redirects are never
 	// followed.
 	HTTP *http.Client
@@ -80,20 +85,24 @@ func (c *Client) Release(ctx context.Context, spec Spec, p Purpose, g Generation
 	if err != nil {
 		return fail(err)
 	}
-	var answer PrivateAnswer
-	if err := c.post(ctx, "private", request, &answer); err != nil {
-		return fail(err)
-	}
-	from, err := c.judge(ctx, answer.Signed, answer.SignedBytes(request.Hash()),
-		asked{spec, p, g}, asked{answer.Spec, answer.Purpose, answer.Generation})
+	var got Released
+	_, err = ask(ctx, c, "private", request, func(answer PrivateAnswer) error {
+		from, err := c.judge(ctx, answer.Signed, answer.SignedBytes(request.Hash()),
+			asked{spec, p, g}, asked{answer.Spec, answer.Purpose, answer.Generation})
+		if err != nil {
+			return err
+		}
+		k, err := request.openKey(ephemeral, answer.SealedKey)
+		if err != nil {
+			return fmt.Errorf("%w: sealed key does not open", ErrDamaged)
+		}
+		got = Released{Key: k, Generation: answer.Generation, KDS: from}
+		return nil
+	})
 	if err != nil {
 		return fail(err)
 	}
-	k, err := request.openKey(ephemeral, answer.SealedKey)
-	if err != nil {
-		return fail(fmt.Errorf("%w: sealed key does not open", ErrDamaged))
-	}
-	return Released{Key: k, Generation: answer.Generation, KDS: from}, nil
+	return got, nil
 }
 
 // Public gets the public key of spec for mail or handover. It needs no
@@ -108,17 +117,20 @@ func (c *Client) Public(ctx context.Context, spec Spec, p Purpose) (hpke.PublicK
 	if err := p.checkPublic(); err != nil {
 		return fail(err)
 	}
-	var answer PublicAnswer
-	if err := c.post(ctx, "public", PublicRequest{Spec: spec, Purpose: p}, &answer); err != nil {
-		return fail(err)
-	}
-	if _, err := c.judge(ctx, answer.Signed, answer.SignedBytes(),
-		asked{spec, p, 0}, asked{answer.Spec, answer.Purpose, answer.Generation}); err != nil {
-		return fail(err)
-	}
-	pk, err := ParsePublicKey(answer.HPKEPublicKey)
+	var pk hpke.PublicKey
+	_, err := ask(ctx, c, "public", PublicRequest{Spec: spec, Purpose: p}, func(answer PublicAnswer) error {
+		if _, err := c.judge(ctx, answer.Signed, answer.SignedBytes(),
+			asked{spec, p, 0}, asked{answer.Spec, answer.Purpose, answer.Generation}); err != nil {
+			return err
+		}
+		var err error
+		if pk, err = ParsePublicKey(answer.HPKEPublicKey); err != nil {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		return nil
+	})
 	if err != nil {
-		return fail(fmt.Errorf("%w: %w", ErrDamaged, err))
+		return fail(err)
 	}
 	return pk, nil
 }

@@ -186,7 +186,7 @@ func answers(t *testing.T, h http.HandlerFunc) *kds.Client {
 	t.Helper()
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
-	return &kds.Client{URL: s.URL, Platform: kdstest.Sim(t, kdstest.AppBuild), Verifier: kdstest.Verifier(), Constraint: kdstest.Policy(t, kdstest.AppPolicy)}
+	return &kds.Client{URL: s.URL, Tries: 1, Platform: kdstest.Sim(t, kdstest.AppBuild), Verifier: kdstest.Verifier(), Constraint: kdstest.Policy(t, kdstest.AppPolicy)}
 }
 
 func TestTransport(t *testing.T) {

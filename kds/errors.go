@@ -3,6 +3,8 @@ package kds
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"time"
 )
 
 // Before asking.
@@ -47,6 +49,8 @@ var (
 type RefusedError struct {
 	Status int    // of HTTP
 	Reason string // printable, at most MaxReasonBytes
+	// RetryAfter is when to ask again, 0 if that was not said.
+	RetryAfter time.Duration
 }
 
 // Error implements error.
@@ -58,4 +62,10 @@ func (e *RefusedError) Error() string {
 func (e *RefusedError) Is(target error) bool { return target == ErrRefused }
 
 // Temporary reports whether the same request may succeed later.
-func (e *RefusedError) Temporary() bool { return e.Status == 429 || e.Status == 503 }
+func (e *RefusedError) Temporary() bool {
+	switch e.Status {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}

@@ -18,6 +18,7 @@ package kds
 
 import (
 	"fmt"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -37,6 +38,9 @@ const (
 	MaxAnswerBytes = 128 << 10
 	// MaxReasonBytes is how much of a refusal's reason is kept.
 	MaxReasonBytes = 1024
+	// MaxRetryAfter is how long a node can make a client wait before it asks
+	// again.
+	MaxRetryAfter = 5 * time.Second
 )
 
 // MasterKeyType says which master key a spec's key is derived from.

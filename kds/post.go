@@ -3,7 +3,6 @@ package kds
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -18,32 +19,20 @@ import (
 	"github.com/coffer-fs/coffer/kds/internal/strictjson"
 )
 
-// post sends a request and decodes the answer. It judges nothing.
-func (c *Client) post(ctx context.Context, path string, request, answer any) error {
-	base, err := ParseURL(c.URL)
-	if err != nil {
-		return err
-	}
-	body, err := json.Marshal(request)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	timeout := c.Timeout
-	if timeout <= 0 {
-		timeout = DefaultTimeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+// post sends a body to one node, which has most for it, and decodes the answer.
+// It judges nothing.
+func (c *Client) post(ctx context.Context, most time.Duration, to *url.URL, body []byte, answer any) error {
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-
 	begun := time.Now()
-	status, b, err := c.send(ctx, base.JoinPath(path).String(), body)
-	c.logger().LogAttrs(ctx, slog.LevelDebug, "kds request", slog.String("path", path),
+	status, header, b, err := c.send(ctx, to.String(), body)
+	c.logger().LogAttrs(ctx, slog.LevelDebug, "kds request", slog.String("path", path.Base(to.Path)),
 		slog.Int("status", status), slog.Duration("took", time.Since(begun)), slog.Bool("failed", err != nil))
 	switch {
 	case err != nil:
-		return transport(err, timeout)
+		return transport(err, most)
 	case status != http.StatusOK:
-		return refused(status, b)
+		return refused(status, header, b)
 	case len(b) > MaxAnswerBytes:
 		return fmt.Errorf("%w: larger than %d bytes", ErrDamaged, MaxAnswerBytes)
 	}
@@ -53,35 +42,28 @@ func (c *Client) post(ctx context.Context, path string, request, answer any) err
 	return nil
 }
 
-// ParseURL reads the address of a KDS.
-func ParseURL(s string) (*url.URL, error) {
-	u, err := url.Parse(s)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrURL, err)
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("%w %q: it begins with http:// or https://", ErrURL, s)
-	case u.Hostname() == "":
-		return nil, fmt.Errorf("%w %q: it names no host", ErrURL, s)
+func (c *Client) timeout() time.Duration {
+	if c.Timeout <= 0 {
+		return DefaultTimeout
 	}
-	return u, nil
+	return c.Timeout
 }
 
-// send returns the status and up to MaxAnswerBytes+1 bytes of the body.
-func (c *Client) send(ctx context.Context, to string, body []byte) (int, []byte, error) {
+// send returns status, header and up to MaxAnswerBytes+1 bytes of the body.
+func (c *Client) send(ctx context.Context, to string, body []byte) (int, http.Header, []byte, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, nil, err
 	}
 	r.Header.Set(VersionHeader, Version)
 	r.Header.Set("Content-Type", "application/json")
 	answer, err := c.http().Do(r)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, nil, err
 	}
 	defer answer.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(answer.Body, MaxAnswerBytes+1))
-	return answer.StatusCode, b, err
+	return answer.StatusCode, answer.Header, b, err
 }
 
 // http is the client's own, without redirects.
@@ -114,7 +96,7 @@ func transport(err error, timeout time.Duration) error {
 }
 
 // refused keeps what may be shown of a refusal.
-func refused(status int, body []byte) error {
+func refused(status int, header http.Header, body []byte) error {
 	var r Refusal
 	if len(body) > MaxAnswerBytes || strictjson.Unmarshal(body, &r) != nil || r.Reason == "" {
 		r.Reason = "no reason is given: " + http.StatusText(status)
@@ -126,5 +108,14 @@ func refused(status int, body []byte) error {
 		}
 		return c
 	}, reason)
-	return &RefusedError{Status: status, Reason: reason}
+	return &RefusedError{Status: status, Reason: reason, RetryAfter: retryAfter(header)}
+}
+
+// retryAfter reads the header of that name, in seconds; 0 if there is none.
+func retryAfter(h http.Header) time.Duration {
+	n, err := strconv.ParseUint(h.Get("Retry-After"), 10, 31)
+	if err != nil {
+		return 0
+	}
+	return min(time.Duration(n)*time.Second, MaxRetryAfter)
 }

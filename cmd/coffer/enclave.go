@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,7 +22,7 @@ import (
 // enclaveFlags say which enclave the tool is, and where its KDS is.
 type enclaveFlags struct {
 	config, simCPU, enclave string
-	kdsURL                  string
+	kdsURLs                 []string
 	kdsTimeoutSec           int
 	logLevel                string
 	takeover                bool
@@ -34,7 +35,7 @@ func (f *enclaveFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.config, "config", "", "measured configuration of the enclave (required)")
 	c.Flags().StringVar(&f.simCPU, "sim-cpu", "", "directory of a simulated CPU to run on; made if it is not there")
 	c.Flags().StringVar(&f.enclave, "enclave", "", "file that says who signed the simulated enclave")
-	c.Flags().StringVar(&f.kdsURL, "kds.url", "", "address of the KDS")
+	c.Flags().StringSliceVar(&f.kdsURLs, "kds.url", nil, "address of the KDS; several are tried in this order")
 	c.Flags().IntVar(&f.kdsTimeoutSec, "kds.connection.timeout.seconds", defaultTimeoutSec, "how long to wait for the KDS")
 	c.Flags().StringVar(&f.logLevel, "log", "warn", "what is logged to standard error: debug, info, warn or error")
 	c.Flags().BoolVar(&f.takeover, "takeover", false, "take the volume from whoever holds it")
@@ -63,7 +64,7 @@ func (f *enclaveFlags) enclaveOptions(c *cobra.Command) (coffer.Options, error) 
 	if f.config == "" {
 		return o, usageError("every enclave has a measured configuration: COMMAND --config FILE", "--config is required")
 	}
-	if c.Flags().Changed("kds.connection.timeout.seconds") && f.kdsURL == "" {
+	if c.Flags().Changed("kds.connection.timeout.seconds") && len(f.kdsURLs) == 0 {
 		return o, usageError("give both, or none: COMMAND --kds.url URL", "the flag --kds.connection.timeout.seconds must be used with --kds.url")
 	}
 	if f.kdsTimeoutSec < 1 {
@@ -74,7 +75,7 @@ func (f *enclaveFlags) enclaveOptions(c *cobra.Command) (coffer.Options, error) 
 		return o, err
 	}
 	o = coffer.Options{
-		KDSURL: f.kdsURL, KDSTimeout: time.Duration(f.kdsTimeoutSec) * time.Second,
+		KDSURL: strings.Join(f.kdsURLs, ","), KDSTimeout: time.Duration(f.kdsTimeoutSec) * time.Second,
 		Owner: c.CommandPath(), Logger: logger, Takeover: f.takeover, VolumeOnly: true,
 	}
 	if o.Config, err = loadConfig(f.config, logger); err != nil {

@@ -87,7 +87,8 @@ func New(t testing.TB, o Options) *KDS {
 }
 
 // Client is a client of the KDS for an enclave, at url or, if that is empty, at
-// the KDS itself. Its constraint is met by the KDS.
+// the KDS itself. Its constraint is met by the KDS. It asks once: what a test
+// makes go wrong is not over in a moment.
 func (k *KDS) Client(t testing.TB, p attest.Platform, url string) *kds.Client {
 	t.Helper()
 	if url == "" {
@@ -95,7 +96,7 @@ func (k *KDS) Client(t testing.TB, p attest.Platform, url string) *kds.Client {
 	}
 	self, err := k.Platform.Self()
 	must(t, err)
-	return &kds.Client{URL: url, Platform: p, Verifier: k.Verifier, HTTP: k.HTTP,
+	return &kds.Client{URL: url, Platform: p, Verifier: k.Verifier, HTTP: k.HTTP, Tries: 1,
 		Constraint: Policy(t, "C:"+string(self.CodeHash)+" SEC:"+self.Level.String())}
 }
 
