@@ -11,6 +11,7 @@ import (
 	"github.com/coffer-fs/coffer/config"
 	cofs "github.com/coffer-fs/coffer/fs"
 	"github.com/coffer-fs/coffer/fs/mount"
+	"github.com/coffer-fs/coffer/fs/salvage"
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/attest"
 	"github.com/coffer-fs/coffer/kds/policy"
@@ -36,6 +37,8 @@ var classes = []class{
 	{store.ErrVersion, exitFormat, "a later version of coffer made it: use that"},
 	{local.ErrFormat, exitFormat, "a later version of coffer made it: use that"},
 	{cofs.ErrNoFilesystem, exitDamaged, "making it was cut off: remove VOLUME and make it again"},
+	{errPartial, exitPartial, "what is not in the list is as it was"},
+	{salvage.ErrNotEmpty, exitExists, "name a directory that is empty, or not there"},
 	{store.ErrNoRoot, exitNotFound, "leave --root away to have the newest one"},
 	{store.ErrAmbiguous, exitDamaged, "say which one is meant: COMMAND --id ID; coffer info shows it"},
 	{store.ErrDamaged, exitDamaged, "restore the volume from a copy; files that are not hit can still be read"},

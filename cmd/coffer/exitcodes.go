@@ -26,6 +26,7 @@ const (
 	exitReadOnly    = 19
 	exitInterrupted = 20
 	exitUnfinished  = 21
+	exitPartial     = 27
 )
 
 // exitCodes says each code in words.
@@ -52,4 +53,5 @@ var exitCodes = map[int]string{
 	exitReadOnly:    "the volume is read-only, or became it after a failure",
 	exitInterrupted: "stopped by a signal",
 	exitUnfinished:  "a migration is begun and must be finished first",
+	exitPartial:     "not everything could be salvaged; the list says what is lost",
 }

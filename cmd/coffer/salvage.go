@@ -1,0 +1,112 @@
+package main
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/coffer-fs/coffer"
+	"github.com/coffer-fs/coffer/fs/salvage"
+	"github.com/coffer-fs/coffer/store"
+)
+
+// salvageResult is what was salvaged.
+type salvageResult struct {
+	ID       string `json:"id"`
+	Root     uint64 `json:"rootSequence"`
+	Place    string `json:"rootPlace"`
+	Files    int64  `json:"files"`
+	Dirs     int64  `json:"directories"`
+	Bytes    int64  `json:"bytes"`
+	Nameless int64  `json:"nameless"` // in lost+found
+	Damaged  int64  `json:"damagedFiles"`
+	Lost     int64  `json:"losses"`
+	Changed  int64  `json:"changed"`
+	List     string `json:"list"`
+}
+
+// errPartial: the salvage came to its end, and not everything was there.
+var errPartial = errors.New("not everything could be salvaged")
+
+func newSalvage() *cobra.Command {
+	var f recoverFlags
+	c := &cobra.Command{
+		Use:   "salvage VOLUME DIR",
+		Short: "Copy all that can still be read out of a damaged volume",
+		Long: `salvage writes everything of a volume that still authenticates into DIR, which is
+made, or empty: the tree into DIR/files, files whose names are lost into
+DIR/lost+found, and into DIR/damage.txt a list of what is lost. A part of a file
+that can't be read is a hole in it, and in the list. It changes nothing of the
+volume, needs no catalog, and works where the volume can't be opened.
+
+Owners are kept if root does it. The exit code says whether everything was
+salvaged.`,
+		Args: args(cobra.ExactArgs(2)),
+		RunE: func(c *cobra.Command, a []string) error {
+			r, err := runSalvage(c, f, a[0], a[1])
+			if err != nil {
+				return volumeError(a[0], err)
+			}
+			if f.asJSON {
+				err = printJSON(c.OutOrStdout(), r)
+			} else {
+				err = r.print(c.OutOrStdout())
+			}
+			if err == nil && r.Lost > 0 {
+				err = volumeError(a[0], fmt.Errorf("%w: see %s", errPartial, r.List))
+			}
+			return err
+		},
+	}
+	f.register(c)
+	c.Flags().Uint64Var(&f.root, "root", 0, "begin with the root of that sequence; default the newest that can be read")
+	c.Flags().StringVar(&f.id, "id", "", "which volume is meant, if segments of several lie there")
+	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
+	return c
+}
+
+func runSalvage(c *cobra.Command, f recoverFlags, volume, dir string) (r salvageResult, err error) {
+	id, err := f.volumeID()
+	if err != nil {
+		return r, err
+	}
+	o, err := f.enclaveOptions(c)
+	if err != nil {
+		return r, err
+	}
+	remains, hold, err := holdRemains(c.Context(), volume, o.Owner)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, hold.Release(), remains.Close()) }()
+	w, err := store.OpenWreck(c.Context(), remains, store.SalvageOptions{
+		Options: store.Options{Unlocker: coffer.Unlocker(o), Logger: o.Logger}, Root: f.root, Volume: id,
+	})
+	if err != nil {
+		return r, err
+	}
+	defer w.Close()
+	bar := newBar(c.ErrOrStderr(), "salvage", 0)
+	defer bar.finish()
+	s, err := salvage.Run(c.Context(), w, dir, salvage.Options{Progress: func(s salvage.Summary) { bar.set(s.Bytes, 0) }})
+	from := w.Summary()
+	return salvageResult{
+		ID: hex.EncodeToString(from.Volume[:]), Root: from.RootSequence, Place: from.RootPlace,
+		Files: s.Files, Dirs: s.Directories, Bytes: s.Bytes, Nameless: s.Nameless, Damaged: s.Damaged, Lost: s.Lost,
+		Changed: s.Changed, List: filepath.Join(dir, "damage.txt"),
+	}, err
+}
+
+func (r salvageResult) print(w io.Writer) error {
+	p := &printer{w: w}
+	p.line("volume     %s", r.ID)
+	p.line("root       %d, from %s", r.Root, r.Place)
+	p.line("salvaged   %d files, %d directories, %s of data; %d of them have lost their name", r.Files, r.Dirs, bytesText(r.Bytes), r.Nameless)
+	p.line("lost       %d things, of %d files or more; %d are not as they were", r.Lost, r.Damaged, r.Changed)
+	p.line("list       %s", r.List)
+	return p.err
+}
