@@ -74,3 +74,6 @@ func (s *Store) CleanStep(ctx context.Context) error {
 	_, err := s.cleanStep(ctx, 0, gainAtNeed)
 	return err
 }
+
+// SetSlice makes a scrub verify so many bytes at a time.
+func (o *ScrubOptions) SetSlice(n int64) { o.slice = n }

@@ -21,13 +21,19 @@ type Visitor struct {
 // Walk visits the whole state, parents first, and loads every written node
 // anew, whatever is cached. It keeps no more than a few nodes a level.
 func (v *View) Walk(ctx context.Context, load Loader, visit Visitor) error {
-	w := &walk{ctx: ctx, tree: &Tree{load: load}, Visitor: visit}
+	return v.WalkFrom(ctx, load, Key{}, visit)
+}
+
+// WalkFrom is Walk for the items from a key on, and the nodes that lead to them.
+func (v *View) WalkFrom(ctx context.Context, load Loader, from Key, visit Visitor) error {
+	w := &walk{ctx: ctx, tree: &Tree{load: load}, from: from, Visitor: visit}
 	return w.visit(w.loaded(v.root, v.level, Key{}), v.level)
 }
 
 type walk struct {
 	ctx  context.Context
 	tree *Tree // has nothing but the loader
+	from Key
 	Visitor
 }
 
@@ -53,12 +59,16 @@ func (w *walk) visit(l loadedNode, level uint8) error {
 			return err
 		}
 	}
-	for _, it := range l.node.items {
+	i, _ := l.node.find(w.from)
+	for _, it := range l.node.items[i:] {
 		if err := w.Item(it.Key, it.Value); err != nil {
 			return err
 		}
 	}
 	kids := l.node.kids
+	if len(kids) > 0 {
+		kids = kids[l.node.kidFor(w.from):]
+	}
 	for len(kids) > 0 {
 		n := 1
 		if level == 1 {
