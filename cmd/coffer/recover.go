@@ -82,41 +82,54 @@ func (f *recoverFlags) volumeID() (id [16]byte, err error) {
 }
 
 func runRecover(c *cobra.Command, f recoverFlags, volume string) (r recoverResult, err error) {
-	id, err := f.volumeID()
-	if err != nil {
-		return r, err
+	err = f.withRemains(c, volume, func(x remains) error {
+		rec, err := store.Recover(c.Context(), x.volume, store.RecoverOptions{Options: x.options, Root: f.root, Volume: x.id})
+		if err != nil {
+			return err
+		}
+		r = newRecoverResult(rec)
+		r.Kept, err = x.hold.Replace(rec.Records(), rec.Segments)
+		return err
+	})
+	return r, err
+}
+
+// remains is what is left of a volume, and how to open it.
+type remains struct {
+	volume  *local.Remains
+	hold    *local.Hold
+	options store.Options
+	id      [16]byte
+}
+
+// withRemains starts the enclave, keeps others from the volume, and calls fn.
+func (f *recoverFlags) withRemains(c *cobra.Command, volume string, fn func(remains) error) (err error) {
+	x := remains{}
+	if x.id, err = f.volumeID(); err != nil {
+		return err
 	}
 	o, err := f.enclaveOptions(c)
 	if err != nil {
-		return r, err
+		return err
 	}
-	remains, hold, err := holdRemains(c.Context(), volume, o.Owner)
-	if err != nil {
-		return r, err
+	x.options = store.Options{Unlocker: coffer.Unlocker(o), Logger: o.Logger}
+	if x.volume, x.hold, err = holdRemains(c.Context(), volume, o.Owner); err != nil {
+		return err
 	}
-	defer func() { err = errors.Join(err, hold.Release(), remains.Close()) }()
-	rec, err := store.Recover(c.Context(), remains, store.RecoverOptions{
-		Options: store.Options{Unlocker: coffer.Unlocker(o), Logger: o.Logger}, Root: f.root, Volume: id,
-	})
-	if err != nil {
-		return r, err
-	}
-	r = newRecoverResult(rec)
-	r.Kept, err = hold.Replace(rec.Records(), rec.Segments)
-	return r, err
+	return errors.Join(fn(x), x.hold.Release(), x.volume.Close())
 }
 
 // holdRemains opens what is left of a volume, and keeps others from it.
 func holdRemains(ctx context.Context, volume, owner string) (*local.Remains, *local.Hold, error) {
-	remains, err := local.OpenRemains(volume)
+	left, err := local.OpenRemains(volume)
 	if err != nil {
 		return nil, nil, err
 	}
-	hold, err := remains.Hold(ctx, owner)
+	hold, err := left.Hold(ctx, owner)
 	if err != nil {
-		return nil, nil, errors.Join(err, remains.Close())
+		return nil, nil, errors.Join(err, left.Close())
 	}
-	return remains, hold, nil
+	return left, hold, nil
 }
 
 func newRecoverResult(rec store.Recovery) recoverResult {

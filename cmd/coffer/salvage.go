@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/coffer-fs/coffer"
 	"github.com/coffer-fs/coffer/fs/salvage"
 	"github.com/coffer-fs/coffer/store"
 )
@@ -70,35 +69,24 @@ salvaged.`,
 }
 
 func runSalvage(c *cobra.Command, f recoverFlags, volume, dir string) (r salvageResult, err error) {
-	id, err := f.volumeID()
-	if err != nil {
-		return r, err
-	}
-	o, err := f.enclaveOptions(c)
-	if err != nil {
-		return r, err
-	}
-	remains, hold, err := holdRemains(c.Context(), volume, o.Owner)
-	if err != nil {
-		return r, err
-	}
-	defer func() { err = errors.Join(err, hold.Release(), remains.Close()) }()
-	w, err := store.OpenWreck(c.Context(), remains, store.SalvageOptions{
-		Options: store.Options{Unlocker: coffer.Unlocker(o), Logger: o.Logger}, Root: f.root, Volume: id,
-	})
-	if err != nil {
-		return r, err
-	}
-	defer w.Close()
 	bar := newBar(c.ErrOrStderr(), "salvage", 0)
 	defer bar.finish()
-	s, err := salvage.Run(c.Context(), w, dir, salvage.Options{Progress: func(s salvage.Summary) { bar.set(s.Bytes, 0) }})
-	from := w.Summary()
-	return salvageResult{
-		ID: hex.EncodeToString(from.Volume[:]), Root: from.RootSequence, Place: from.RootPlace,
-		Files: s.Files, Dirs: s.Directories, Bytes: s.Bytes, Nameless: s.Nameless, Damaged: s.Damaged, Lost: s.Lost,
-		Changed: s.Changed, List: filepath.Join(dir, "damage.txt"),
-	}, err
+	err = f.withRemains(c, volume, func(x remains) error {
+		w, err := store.OpenWreck(c.Context(), x.volume, store.SalvageOptions{Options: x.options, Root: f.root, Volume: x.id})
+		if err != nil {
+			return err
+		}
+		defer w.Close()
+		s, err := salvage.Run(c.Context(), w, dir, salvage.Options{Progress: func(s salvage.Summary) { bar.set(s.Bytes, 0) }})
+		from := w.Summary()
+		r = salvageResult{
+			ID: hex.EncodeToString(from.Volume[:]), Root: from.RootSequence, Place: from.RootPlace,
+			Files: s.Files, Dirs: s.Directories, Bytes: s.Bytes, Nameless: s.Nameless, Damaged: s.Damaged, Lost: s.Lost,
+			Changed: s.Changed, List: filepath.Join(dir, "damage.txt"),
+		}
+		return err
+	})
+	return r, err
 }
 
 func (r salvageResult) print(w io.Writer) error {
