@@ -276,7 +276,7 @@ func (p *remainsPass) lost(l store.LostItems) error {
 		}
 	}
 	last := Ino(l.To.Object)
-	if l.To == (store.Key{Object: l.To.Object}) {
+	if l.To == inodeKey(last) || last > store.MaxObject { // the file behind is whole
 		last--
 	}
 	loss := Loss{Ino: max(1, Ino(l.From.Object)), Last: last, What: l.Damage.String()}
