@@ -40,9 +40,12 @@ func (s *Store) usedBytes() int64 {
 
 // availableBytes is what user data may still take. Callers hold mu.
 func (s *Store) availableBytes() int64 {
-	segments := int64(s.usableSegments())
-	perSegment := s.segmentSize - seal.PreambleSize - finalRoom
-	return max(0, segments*perSegment-s.usedBytes())
+	return max(0, s.roomForData()-s.usedBytes())
+}
+
+// roomForData is how much may be in use. Callers hold mu.
+func (s *Store) roomForData() int64 {
+	return int64(s.usableSegments()) * (s.segmentSize - seal.PreambleSize - finalRoom)
 }
 
 // limitSegments is how many segments there may be with the last one made for
