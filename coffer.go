@@ -48,6 +48,9 @@ type Options struct {
 	// VolumeOnly leaves the filesystem in memory away, and /tmp as the volume
 	// has it: for tools that care for the volume.
 	VolumeOnly bool
+	// Snapshot opens what the snapshot of that name holds, ReadOnly. Default: the
+	// present state.
+	Snapshot string
 	// Takeover fences whoever holds the volume now.
 	Takeover bool
 	// Owner is shown to whoever finds the volume in use. It is public.
@@ -65,6 +68,7 @@ type Volume struct {
 	*fs.FS
 	store  *store.Store
 	lease  host.Writer // of a read-only volume; the store holds that of others
+	limit  int64       // that the configuration sets to its size; see Resize
 	memory *Volume     // at MemoryDir; nil if there is none
 }
 
@@ -102,6 +106,7 @@ func Open(ctx context.Context, o Options) (*Volume, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.ReadOnly = o.ReadOnly || o.Snapshot != ""
 	if o.Config.PersistentFileSystemSize == 0 {
 		return openInMemory(ctx, o)
 	}
@@ -121,7 +126,7 @@ func (v *Volume) attachMemory(ctx context.Context, o Options) error {
 	if _, err := v.Stat(MemoryDir); o.ReadOnly && errors.Is(err, iofs.ErrNotExist) {
 		return nil
 	}
-	o.ReadOnly = false
+	o.ReadOnly, o.Snapshot = false, ""
 	m, err := openInMemory(ctx, o)
 	if err != nil {
 		return err
@@ -163,11 +168,19 @@ func openStore(ctx context.Context, o Options, u store.Unlocker) (*Volume, error
 	if err != nil {
 		return nil, err
 	}
-	f, err := fs.Open(ctx, st, fs.Options{ReadOnly: o.ReadOnly, Logger: o.Logger})
+	f, err := openTree(ctx, st, o)
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
-	return &Volume{FS: f, store: st}, nil
+	return &Volume{FS: f, store: st, limit: o.Config.PersistentFileSystemSize}, nil
+}
+
+func openTree(ctx context.Context, st *store.Store, o Options) (*fs.FS, error) {
+	with := fs.Options{ReadOnly: o.ReadOnly, Logger: o.Logger}
+	if o.Snapshot != "" {
+		return fs.OpenSnapshot(ctx, st, o.Snapshot, with)
+	}
+	return fs.Open(ctx, st, with)
 }
 
 // Create makes a volume with an empty filesystem, of the size that the

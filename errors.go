@@ -11,6 +11,8 @@ var (
 	// ErrOtherSpec: the volume is sealed for another key spec than the one the
 	// configuration names.
 	ErrOtherSpec = errors.New("sealed for another key spec")
+	// ErrSize: the configuration does not allow that size.
+	ErrSize = errors.New("over the configured size")
 	// ErrHostInProcess: a release enclave was given a host that works inside
 	// the enclave on files of the machine.
 	ErrHostInProcess = errors.New("a release enclave must reach its volume in another process")

@@ -21,7 +21,9 @@ func echo(what string) http.Handler {
 			return text{}, fs.ErrExist
 		}
 		return text{what + in.Text}, nil
-	}, func(err error) *control.Failure { return &control.Failure{Code: 4, Message: err.Error(), Hint: "another"} })
+	}, func(err error) *control.Failure {
+		return &control.Failure{Code: 4, Message: err.Error(), Hint: "another"}
+	})
 	return mux
 }
 

@@ -24,7 +24,7 @@ func socketName(volume string) string {
 		volume = real
 	}
 	sum := sha256.Sum256([]byte("coffer/control/v1\x00" + volume))
-	return hex.EncodeToString(sum[:16]) + ".sock"
+	return hex.EncodeToString(sum[:8]) + ".sock"
 }
 
 // place is a directory that may hold the sockets of a user.

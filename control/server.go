@@ -92,7 +92,7 @@ func listen(name string) (*net.UnixListener, string, error) {
 // listenIn makes a socket under a name of its own and then gives it the right one,
 // so that what a dead process left behind is replaced.
 func listenIn(dir, name string) (*net.UnixListener, error) {
-	temporary := filepath.Join(dir, rand.Text())
+	temporary := filepath.Join(dir, rand.Text()[:16])
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: temporary, Net: "unix"})
 	if err != nil {
 		return nil, err

@@ -154,7 +154,7 @@ func (s *Store) TakeSnapshot(ctx context.Context, name string, objects func(*Tx)
 func (s *Store) tryTake(v *tree.View, name string, objects func(*Tx) (uint64, error)) (*snapshot, error) {
 	p := &snapshot{
 		layer: s.snapshots.freeLayer(), sequence: s.snapshots.last + 1, time: time.Now().UnixNano(),
-		objects: MaxObject + 1, bytes: uint64(s.live), name: name,
+		objects: MaxObject + 1, bytes: uint64(s.usedBytes()), name: name,
 	}
 	if objects != nil {
 		n, err := objects(&Tx{base: viewReader{v}})
@@ -205,4 +205,37 @@ func (s *Store) viewAll(ctx context.Context, fn func(*Tx, []layer) error) error 
 		}
 		return &Tx{base: viewReader{v}, own: true}, nil
 	}, func(tx *Tx) error { return fn(tx, layers) })
+}
+
+// Held is what a snapshot keeps of what was replaced after it, up to the next newer
+// one. Deleting it gives so much back, but for what older snapshots need too.
+type Held struct {
+	Items int64
+	Bytes int64 // of data and of items
+}
+
+// SnapshotHeld counts what a snapshot keeps. ErrNoSnapshot.
+func (s *Store) SnapshotHeld(ctx context.Context, id SnapshotID) (h Held, err error) {
+	var l layer
+	begin := func(v *tree.View) (*Tx, error) {
+		i := s.snapshots.find(func(p *snapshot) bool { return p.sequence == uint64(id) })
+		if i < 0 {
+			return nil, ErrNoSnapshot
+		}
+		l = s.snapshots.all[i].layer
+		return &Tx{base: viewReader{v}, own: true}, nil
+	}
+	err = s.view(ctx, begin, func(tx *Tx) error {
+		return tx.Scan(l.first(), l.end(), func(k Key, value []byte) (bool, error) {
+			h.Items++
+			h.Bytes += int64(tree.KeySize + len(value))
+			if k.Type == TypeExtent {
+				e, err := ParseExtent(value)
+				h.Bytes += int64(e.Count)
+				return true, err
+			}
+			return true, ctx.Err()
+		})
+	})
+	return h, err
 }

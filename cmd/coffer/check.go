@@ -56,6 +56,7 @@ names, files and sizes with each other. It changes nothing.`,
 		},
 	}
 	f.register(c)
+	f.registerSnapshot(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }

@@ -47,7 +47,12 @@ var classes = []class{
 	{errTree, exitDamaged, "copy the files to a new volume, and report this as a defect"},
 	{store.ErrNoVolume, exitNoVolume, "make one: coffer init VOLUME --config FILE"},
 	{host.ErrNoSpace, exitFull, "make room on the host's disk"},
-	{store.ErrFull, exitFull, "remove something: a full volume lets you"},
+	{store.ErrFull, exitFull, "remove something: a full volume lets you; or a snapshot, which holds on to what was removed"},
+	{store.ErrSnapshots, exitFull, "delete one: coffer snapshot list VOLUME"},
+	{store.ErrSnapshotExists, exitExists, "choose another name, or delete that one"},
+	{store.ErrNoSnapshot, exitNotFound, "coffer snapshot list VOLUME"},
+	{store.ErrSnapshotName, exitUsage, ""},
+	{coffer.ErrSize, exitConfig, "raise persistentFileSystemSize; that makes another enclave of it"},
 	{syscall.ENOSPC, exitFull, "make room, in the volume or on the machine"},
 	{store.ErrReadOnly, exitReadOnly, "what was synced is safe: look at the host's disk, then open the volume again"},
 	{store.ErrUnfinished, exitUnfinished, "finish it first: the same command without --rewrap"},
@@ -85,6 +90,9 @@ func classify(err error) *failure {
 		if errors.Is(err, c.is) {
 			return &failure{c.code, err, c.hint}
 		}
+	}
+	if small := (*store.ErrTooSmall)(nil); errors.As(err, &small) {
+		return &failure{exitFull, err, "give it that much, or remove something, or a snapshot"}
 	}
 	if strings.HasPrefix(err.Error(), "unknown command") {
 		return &failure{exitUsage, err, `see "coffer --help"`}

@@ -26,6 +26,7 @@ type enclaveFlags struct {
 	kdsTimeoutSec           int
 	logLevel                string
 	takeover                bool
+	snapshot                string // of commands that read
 }
 
 // defaultTimeoutSec bounds a request to the KDS.
@@ -39,6 +40,11 @@ func (f *enclaveFlags) register(c *cobra.Command) {
 	c.Flags().IntVar(&f.kdsTimeoutSec, "kds.connection.timeout.seconds", defaultTimeoutSec, "how long to wait for the KDS")
 	c.Flags().StringVar(&f.logLevel, "log", "warn", "what is logged to standard error: debug, info, warn or error")
 	c.Flags().BoolVar(&f.takeover, "takeover", false, "take the volume from whoever holds it")
+}
+
+// registerSnapshot is for commands that read.
+func (f *enclaveFlags) registerSnapshot(c *cobra.Command) {
+	c.Flags().StringVar(&f.snapshot, "snapshot", "", "read what the snapshot of that name holds")
 }
 
 // options reads the configuration and starts the enclave. The volume, if one is
@@ -76,7 +82,7 @@ func (f *enclaveFlags) enclaveOptions(c *cobra.Command) (coffer.Options, error) 
 	}
 	o = coffer.Options{
 		KDSURL: strings.Join(f.kdsURLs, ","), KDSTimeout: time.Duration(f.kdsTimeoutSec) * time.Second,
-		Owner: c.CommandPath(), Logger: logger, Takeover: f.takeover, VolumeOnly: true,
+		Owner: c.CommandPath(), Logger: logger, Takeover: f.takeover, Snapshot: f.snapshot, VolumeOnly: true,
 	}
 	if o.Config, err = loadConfig(f.config, logger); err != nil {
 		return o, err
@@ -124,6 +130,11 @@ func (f *enclaveFlags) logger() (*slog.Logger, error) {
 
 // withVolume opens a volume's filesystem, calls fn, and closes it.
 func (f *enclaveFlags) withVolume(c *cobra.Command, volume string, readOnly bool, fn func(context.Context, *coffer.Volume) error) error {
+	return f.withOptions(c, volume, readOnly, func(ctx context.Context, v *coffer.Volume, _ coffer.Options) error { return fn(ctx, v) })
+}
+
+// withOptions is withVolume for who needs what the volume was opened with too.
+func (f *enclaveFlags) withOptions(c *cobra.Command, volume string, readOnly bool, fn func(context.Context, *coffer.Volume, coffer.Options) error) error {
 	o, closeHost, err := f.options(c, volume)
 	if err != nil {
 		return err
@@ -134,7 +145,7 @@ func (f *enclaveFlags) withVolume(c *cobra.Command, volume string, readOnly bool
 	if err != nil {
 		return volumeError(volume, err)
 	}
-	err = fn(c.Context(), v)
+	err = fn(c.Context(), v, o)
 	return withClose(err, volumeError(volume, v.Close()))
 }
 

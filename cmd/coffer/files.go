@@ -31,6 +31,7 @@ func newCat() *cobra.Command {
 		},
 	}
 	f.register(c)
+	f.registerSnapshot(c)
 	return c
 }
 

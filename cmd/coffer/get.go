@@ -37,6 +37,7 @@ fails.`,
 		},
 	}
 	f.register(c)
+	f.registerSnapshot(c)
 	return c
 }
 

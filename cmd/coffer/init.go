@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/coffer-fs/coffer"
-	"github.com/coffer-fs/coffer/store"
 	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/host/local"
 )
@@ -38,33 +37,52 @@ func initVolume(c *cobra.Command, f enclaveFlags, volume string) error {
 	if o.Config.PersistentFileSystemSize == 0 {
 		return fmt.Errorf("%s: %w", f.config, coffer.ErrNotConfigured)
 	}
-	if v, err := local.Open(volume); err == nil {
-		return volumeError(volume, errors.Join(fmt.Errorf("there is one already: %w", host.ErrExists), v.Close()))
+	if err := noVolumeYet(volume); err != nil {
+		return err
 	}
 	s, err := coffer.NewSecret(c.Context(), o)
 	if err != nil {
 		return volumeError(volume, err)
 	}
 	defer s.Key.Destroy()
-	_, statErr := os.Lstat(volume)
-	if err := local.Create(volume); err != nil {
-		return volumeError(volume, err)
-	}
-	if err := fillVolume(c, o, s, volume); err != nil {
-		return volumeError(volume, errors.Join(err, clearVolume(volume, statErr == nil)))
+	err = makeVolume(volume, func(v host.Volume) error {
+		o.Volume = v
+		return coffer.CreateWith(c.Context(), o, s, uint32(os.Getuid()), uint32(os.Getgid()))
+	})
+	if err != nil {
+		return err
 	}
 	_, err = fmt.Fprintf(c.OutOrStdout(), "made %s, %s\n", volume, bytesText(o.Config.PersistentFileSystemSize))
 	return err
 }
 
-// fillVolume puts an empty filesystem into a volume.
-func fillVolume(c *cobra.Command, o coffer.Options, s store.Secret, volume string) error {
+// noVolumeYet refuses a place where there is a volume.
+func noVolumeYet(volume string) error {
 	v, err := local.Open(volume)
 	if err != nil {
+		return nil // there is none: making it says what else is wrong
+	}
+	return volumeError(volume, errors.Join(fmt.Errorf("there is one already: %w", host.ErrExists), v.Close()))
+}
+
+// makeVolume makes the place for a volume and lets fill make the volume; a failure
+// leaves nothing behind.
+func makeVolume(volume string, fill func(host.Volume) error) error {
+	if err := noVolumeYet(volume); err != nil {
 		return err
 	}
-	o.Volume = v
-	return errors.Join(coffer.CreateWith(c.Context(), o, s, uint32(os.Getuid()), uint32(os.Getgid())), v.Close())
+	_, statErr := os.Lstat(volume)
+	if err := local.Create(volume); err != nil {
+		return volumeError(volume, err)
+	}
+	v, err := local.Open(volume)
+	if err == nil {
+		err = errors.Join(fill(v), v.Close())
+	}
+	if err != nil {
+		return volumeError(volume, errors.Join(err, clearVolume(volume, statErr == nil)))
+	}
+	return nil
 }
 
 // clearVolume removes what was made of a volume, but not a directory that was

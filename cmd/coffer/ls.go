@@ -38,6 +38,7 @@ func newLs() *cobra.Command {
 		},
 	}
 	f.register(c)
+	f.registerSnapshot(c)
 	c.Flags().BoolVarP(&long, "long", "l", false, "show mode, owner, size and time")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c

@@ -48,6 +48,11 @@ func buildKDS(t *testing.T) string {
 
 func setup(e *testscript.Env, bin string) error {
 	e.Setenv("PATH", bin+string(filepath.ListSeparator)+e.Getenv("PATH"))
+	run := filepath.Join(e.WorkDir, ".run") // for sockets of mounts
+	if err := os.Mkdir(run, 0o700); err != nil {
+		return err
+	}
+	e.Setenv("XDG_RUNTIME_DIR", run)
 	e.Setenv("GORACE", "atexit_sleep_ms=0") // or every command takes a second
 	e.Defer(func() { unmountBelow(e.WorkDir) })
 	return nil

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/coffer-fs/coffer"
+	"github.com/coffer-fs/coffer/control"
 	"github.com/coffer-fs/coffer/fs/mount"
 	"github.com/coffer-fs/coffer/kds/attest"
 )
@@ -45,6 +46,7 @@ no longer is, or at the second signal.`,
 		},
 	}
 	f.register(c)
+	f.registerSnapshot(c)
 	c.Flags().BoolVar(&f.foreground, "foreground", false, "stay, and unmount at SIGTERM or SIGINT")
 	c.Flags().BoolVar(&f.readOnly, "read-only", false, "mount read-only")
 	c.Flags().BoolVar(&f.allowOther, "allow-other", false, "let other users use it too")
@@ -62,8 +64,9 @@ const mountedLine = "mounted on "
 //
 //  1. look at the mount point, before a key is asked for
 //  2. open the volume, mount
-//  3. say so, and let go of who started it
-//  4. wait, close the volume
+//  3. answer other commands that are given the volume
+//  4. say so, and let go of who started it
+//  5. wait, close the volume
 func (f *mountFlags) serve(c *cobra.Command, volume, dir string) error {
 	switch {
 	case f.readyFD != 0:
@@ -79,6 +82,7 @@ func (f *mountFlags) serve(c *cobra.Command, volume, dir string) error {
 	if o.Platform.Mode() == attest.Release {
 		return errMountInRelease
 	}
+	f.readOnly = f.readOnly || f.snapshot != ""
 	o.ReadOnly = f.readOnly
 	if err := mount.Check(dir); err != nil {
 		return stale(dir, err)
@@ -94,11 +98,12 @@ func (f *mountFlags) serve(c *cobra.Command, volume, dir string) error {
 	if err != nil {
 		return errors.Join(err, v.Close())
 	}
+	stopControl := serveControl(volume, v, o)
 	if err := f.ready(c, dir); err != nil {
-		return errors.Join(err, m.Unmount(), v.Close())
+		return errors.Join(err, m.Unmount(), stopControl(), v.Close())
 	}
 	err = wait(c.Context(), m, dir, o.Logger)
-	return withClose(err, volumeError(volume, v.Close()))
+	return withClose(errors.Join(err, stopControl()), volumeError(volume, v.Close()))
 }
 
 var errMountInRelease = &failure{exitPlatform, errors.New("a mount shows plaintext to the machine: refused to a release enclave"), "use the Go API"}
@@ -109,6 +114,17 @@ func stale(dir string, err error) error {
 		return &failure{exitMountBusy, err, "coffer umount " + quote(dir) + ", or mount somewhere else"}
 	}
 	return err
+}
+
+// serveControl lets other commands ask for what only this process can do. That it
+// can't be asked is no reason not to mount.
+func serveControl(volume string, v *coffer.Volume, o coffer.Options) (stop func() error) {
+	s, err := control.Serve(volume, volumeService{v, o}.handler(volume))
+	if err != nil {
+		o.Logger.Warn("other commands can't ask this mount for snapshots or another size", "error", err)
+		return func() error { return nil }
+	}
+	return s.Close
 }
 
 // ready says that the filesystem can be used.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/coffer-fs/coffer"
@@ -28,6 +29,7 @@ var provoke = map[error]func(*testing.T) error{
 	store.ErrNoVolume:       noHeader,
 	cofs.ErrNoFilesystem:    noFilesystem,
 	store.ErrReadOnly:       failedSync,
+	store.ErrSnapshots:      manySnapshots,
 	errTree:                 contradiction,
 	// store.TestCheckFindsMiscounts makes one; from outside there is no way to.
 	store.ErrAccounting: func(*testing.T) error { return store.ErrAccounting },
@@ -181,6 +183,19 @@ func failedSync(t *testing.T) error {
 		err = v.Sync()
 	}
 	_ = v.Close()
+	return err
+}
+
+// manySnapshots are more than a volume may have.
+func manySnapshots(t *testing.T) error {
+	v := made(t, memhost.New(memhost.Options{}))
+	defer v.Close()
+	for i := range store.MaxSnapshots {
+		if _, err := v.TakeSnapshot(fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := v.TakeSnapshot("more")
 	return err
 }
 

@@ -89,6 +89,7 @@ func newStat() *cobra.Command {
 		},
 	}
 	f.register(c)
+	f.registerSnapshot(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }

@@ -209,7 +209,7 @@ func same(ts *testscript.TestScript, neg bool, args []string) {
 func unmountBelow(dir string) {
 	b, _ := os.ReadFile("/proc/self/mountinfo")
 	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(f[4], dir) {
+		if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(f[4], dir+"/") {
 			_ = unix.Unmount(f[4], unix.MNT_DETACH)
 		}
 	}

@@ -68,11 +68,15 @@ func (t *tree) recycle(id host.SegmentID, capacity int64) (*os.File, error) {
 		}
 		return nil, nil
 	}
-	if err := renameNew(dir, name, t.segments, segmentName(id)); err != nil {
-		f.Close()
-		return nil, err
+	err = renameNew(dir, name, t.segments, segmentName(id))
+	if err == nil {
+		return f, nil
 	}
-	return f, nil
+	f.Close()
+	if err == unix.ENOENT { // another segment, being made just now, took it
+		return nil, nil
+	}
+	return nil, err
 }
 
 // pickSpare opens a spare of that capacity: one that was written all over, if
