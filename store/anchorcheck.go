@@ -21,7 +21,9 @@ func (s *Store) askAnchor(ctx context.Context) error {
 		if !o.DetachAnchor {
 			return ErrAnchorMissing
 		}
-		s.logger.Warn("the volume's anchor is let go: older copies of the volume can be put back unnoticed from here on")
+		if s.host != nil {
+			s.logger.Warn("the volume's anchor is let go: older copies of the volume can be put back unnoticed from here on")
+		}
 		return nil
 	}
 	s.anchor.to = o.Anchor

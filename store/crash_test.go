@@ -430,7 +430,8 @@ func (c *cut) try() error {
 			return err
 		}
 	}
-	if c.created && r.IntN(6) == 0 {
+	// Not every root has a copy, and an anchor refuses an older one.
+	if c.created && c.anchor == nil && r.IntN(6) == 0 {
 		if err := c.recover(h); err != nil {
 			return err
 		}

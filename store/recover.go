@@ -163,10 +163,11 @@ func (c *candidate) needs(g uint32) bool {
 	})
 }
 
-// open opens the volume with the recovered records, read-only.
+// open opens the volume with the recovered records, read-only. What its anchor
+// says of them is for whoever opens it afterwards.
 func (rec Recovery) open(ctx context.Context, r host.Reader, o Options) (*Store, error) {
 	o = o.withDefaults()
-	o.ReadOnly = true
+	o.ReadOnly, o.Anchor, o.DetachAnchor = true, nil, true
 	s := newStore(overlaid{r, map[string][]byte{recordHeader: rec.Header, recordRoot: rec.Root}}, o)
 	if err := s.open(ctx); err != nil {
 		return nil, asDamage(err)

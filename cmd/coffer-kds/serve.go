@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/coffer-fs/coffer/kds"
+	"github.com/coffer-fs/coffer/kds/anchor"
 	"github.com/coffer-fs/coffer/kds/attest"
 	"github.com/coffer-fs/coffer/kds/attest/platform"
 	"github.com/coffer-fs/coffer/kds/audit"
@@ -19,7 +20,10 @@ import (
 	"github.com/coffer-fs/coffer/kds/server"
 )
 
-const auditFile = "audit.log"
+const (
+	auditFile = "audit.log"
+	anchorDir = "anchors"
+)
 
 // serveFlags are the flags of serve.
 type serveFlags struct {
@@ -43,7 +47,7 @@ protects nothing: for development only.`,
 	}
 	c.Flags().StringVar(&f.listen, "listen", "127.0.0.1:8470", "address to listen on; port 0 takes any that is free")
 	c.Flags().StringVar(&f.master, "master", "", "type of the master key: development (required)")
-	c.Flags().StringVar(&f.data, "data", "", "directory of the master key and the audit log (required)")
+	c.Flags().StringVar(&f.data, "data", "", "directory of the master key, the audit log and the anchors (required)")
 	c.Flags().StringVar(&f.simCPU, "sim-cpu", "", "directory of a simulated CPU to run on")
 	c.Flags().StringVar(&f.enclave, "enclave", "", "file that says who signed the simulated enclave")
 	c.Flags().StringVar(&f.logLevel, "log", "warn", "what is logged to standard error: debug, info, warn or error")
@@ -52,7 +56,7 @@ protects nothing: for development only.`,
 
 // serve starts the parts from the inside out, and closes them in reverse.
 //
-//	flags, platform, data directory, audit log, master key, node, listener
+//	flags, platform, data directory, audit log, master key, anchors, node, listener
 func serve(c *cobra.Command, f serveFlags) error {
 	logger, err := f.logger()
 	if err != nil {
@@ -78,8 +82,13 @@ func serve(c *cobra.Command, f serveFlags) error {
 		return err
 	}
 	defer mk.Close()
+	anchors, err := openAnchors(filepath.Join(f.data, anchorDir))
+	if err != nil {
+		return err
+	}
+	defer anchors.Close()
 	node, err := server.New(server.Options{Platform: p, Verifier: platform.Verifier(p),
-		Masters: []master.Provider{mk}, Audit: log, Logger: logger})
+		Masters: []master.Provider{mk}, Audit: log, Anchors: anchors, Logger: logger})
 	if err != nil {
 		return &failure{exitPlatform, err, ""}
 	}
@@ -140,6 +149,18 @@ func openAudit(path string) (*audit.Log, error) {
 		hint = fmt.Sprintf("move %q away after looking into it; the node begins a new one", path)
 	}
 	return nil, &failure{exitAudit, err, hint}
+}
+
+func openAnchors(path string) (*anchor.Dir, error) {
+	d, err := anchor.OpenDir(path)
+	if err == nil {
+		return d, nil
+	}
+	hint := ""
+	if errors.Is(err, anchor.ErrDamaged) {
+		hint = "restore that file from a copy: its volume is refused, or rolled back, without it"
+	}
+	return nil, &failure{exitFailure, err, hint}
 }
 
 func openMaster(dir string) (*master.Development, error) {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/coffer-fs/coffer/kds"
+	"github.com/coffer-fs/coffer/kds/anchor"
 	"github.com/coffer-fs/coffer/kds/attest"
 	"github.com/coffer-fs/coffer/kds/attest/sim"
 	"github.com/coffer-fs/coffer/kds/audit"
@@ -74,7 +75,10 @@ func New(t testing.TB, o Options) *KDS {
 		must(t, err)
 		o.Masters = []master.Provider{dev}
 	}
-	so := server.Options{Platform: o.Platform, Verifier: k.Verifier, Masters: o.Masters, Audit: o.Audit, Now: o.Now}
+	anchors, err := anchor.OpenDir(t.TempDir()) // not in Dir, which several nodes may share
+	must(t, err)
+	t.Cleanup(func() { _ = anchors.Close() })
+	so := server.Options{Platform: o.Platform, Verifier: k.Verifier, Masters: o.Masters, Audit: o.Audit, Now: o.Now, Anchors: anchors}
 	if o.Change != nil {
 		o.Change(&so)
 	}

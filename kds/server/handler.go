@@ -37,6 +37,7 @@ func (s *Server) table() map[string]route {
 		"/attestation": {method: http.MethodGet, serve: s.attestation},
 		"/public":      {method: http.MethodPost, serve: s.public},
 		"/private":     {method: http.MethodPost, serve: s.private},
+		"/anchor":      {method: http.MethodPost, serve: s.anchor},
 		"/master-key":  {method: http.MethodPost, serve: s.masterKey},
 		"/healthz":     {method: http.MethodGet, open: true, serve: s.healthz},
 		"/readyz":      {method: http.MethodGet, open: true, serve: s.readyz},

@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/coffer-fs/coffer/kds"
+	"github.com/coffer-fs/coffer/kds/anchor"
 	"github.com/coffer-fs/coffer/kds/attest"
 	"github.com/coffer-fs/coffer/kds/audit"
 	"github.com/coffer-fs/coffer/kds/master"
@@ -66,6 +67,9 @@ type Options struct {
 	Masters []master.Provider
 	// Audit is told of every decision before it is answered. Required.
 	Audit Auditor
+	// Anchors is where it is remembered how far volumes have come. Default:
+	// nowhere, and askers are told so.
+	Anchors anchor.Store
 
 	// Logger is told of requests. Default silent. It is not the audit log.
 	Logger *slog.Logger

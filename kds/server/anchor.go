@@ -1,0 +1,67 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/coffer-fs/coffer/kds"
+	"github.com/coffer-fs/coffer/kds/anchor"
+	"github.com/coffer-fs/coffer/key"
+)
+
+// anchor reads and changes what is remembered of a volume. Who asks showed who
+// he is when he got the spec's anchor key: here that key speaks for him.
+func (s *Server) anchor(w http.ResponseWriter, r *http.Request) (any, error) {
+	if s.o.Anchors == nil {
+		return nil, refuse(http.StatusNotFound, "this node keeps no anchors")
+	}
+	body, err := s.body(w, r)
+	if err != nil {
+		return nil, err
+	}
+	if !s.working.wait(r.Context(), MaxQueueTime) {
+		return nil, refuse(http.StatusServiceUnavailable, "the node is busy")
+	}
+	defer s.working.give()
+	q, err := kds.DecodeAnchorRequest(body)
+	if err != nil {
+		return nil, malformed(err)
+	}
+	k, err := s.anchorKey(r, q.Spec, q.Generation, q, q.MAC)
+	if err != nil {
+		return nil, err
+	}
+	defer k.Destroy()
+	if q.To != nil {
+		to, err := s.anchorKey(r, q.To.Spec, q.To.Generation, q, q.To.MAC)
+		if err != nil {
+			return nil, err
+		}
+		to.Destroy()
+	}
+	a, err := anchor.Apply(r.Context(), s.o.Anchors, q, anchor.Owner(q.Spec.Hash()))
+	if errors.Is(err, anchor.ErrFull) {
+		return nil, refuse(http.StatusTooManyRequests, "%v", anchor.ErrFull)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("anchor: %w", err)
+	}
+	a.MAC = a.Sign(k, q)
+	return a, nil
+}
+
+// anchorKey derives the anchor key of a spec, and checks a MAC of the request
+// with it.
+func (s *Server) anchorKey(r *http.Request, spec kds.Spec, g kds.Generation, q kds.AnchorRequest, mac []byte) (key.Key, error) {
+	mk, _, err := s.master(r.Context(), spec.MasterKeyType, g)
+	if err != nil {
+		return key.Key{}, err
+	}
+	k := kds.Derive(mk, g, spec, kds.Anchor)
+	if !q.SignedBy(k, mac) {
+		k.Destroy()
+		return key.Key{}, refuse(http.StatusForbidden, "the request is not authenticated by the anchor key of %s", spec)
+	}
+	return k, nil
+}
