@@ -14,6 +14,7 @@ import (
 	"github.com/coffer-fs/coffer/fs/salvage"
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/attest"
+	"github.com/coffer-fs/coffer/kds/mail"
 	"github.com/coffer-fs/coffer/kds/policy"
 	"github.com/coffer-fs/coffer/store"
 	"github.com/coffer-fs/coffer/store/host"
@@ -64,6 +65,13 @@ var classes = []class{
 	{kds.ErrNotTrusted, exitKDSLied, "compare kdsEnclaveConstraint of the configuration with the KDS that runs"},
 	{kds.ErrWrongAnswer, exitKDSLied, "somebody between here and the KDS changes what passes"},
 	{kds.ErrDamaged, exitKDSLied, "is --kds.url really a KDS? If it is, somebody on the way changes what passes"},
+	{mail.ErrDamaged, exitDamaged, "have it sent again; what came out of it before is not to be used"},
+	{mail.ErrSender, exitDamaged, "somebody posts in another's name: do not use it"},
+	{mail.ErrVersion, exitFormat, "a later version of coffer wrote it: use that"},
+	{mail.ErrOtherKey, exitWrongKey, "it is for other readers, or for a KDS with another master key; coffer mail header shows which"},
+	{mail.ErrNotMail, exitDamaged, "coffer mail post writes letters"},
+	{mail.ErrKind, exitUsage, "coffer mail open is for letters, coffer mail read for replies"},
+	{mail.ErrTopic, exitUsage, "an example: --topic orders-2"},
 	{mount.ErrBusy, exitMountBusy, "coffer umount it, or mount somewhere else"},
 	{mount.ErrMountPoint, exitMountPoint, "make an empty directory for it"},
 	{config.ErrInvalid, exitConfig, "docs/operations.md shows a whole one"},

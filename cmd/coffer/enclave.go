@@ -47,6 +47,12 @@ func (f *enclaveFlags) registerSnapshot(c *cobra.Command) {
 	c.Flags().StringVar(&f.snapshot, "snapshot", "", "read what the snapshot of that name holds")
 }
 
+// registerMail is for what needs an enclave and no volume.
+func (f *enclaveFlags) registerMail(c *cobra.Command) {
+	f.register(c)
+	_ = c.Flags().MarkHidden("takeover")
+}
+
 // options reads the configuration and starts the enclave. The volume, if one is
 // named, is opened; the caller closes it.
 func (f *enclaveFlags) options(c *cobra.Command, volume string) (coffer.Options, func() error, error) {

@@ -37,7 +37,7 @@ var exitCodes = map[int]string{
 	exitNoVolume:    "there is no volume",
 	exitExists:      "there is something already",
 	exitInUse:       "the volume is in use",
-	exitWrongKey:    "the volume is sealed for another key",
+	exitWrongKey:    "the volume or mail is sealed for another key",
 	exitDamaged:     "something stored is damaged or missing",
 	exitFormat:      "unknown format version or cipher suite",
 	exitFull:        "no room is left in the volume or on the host",

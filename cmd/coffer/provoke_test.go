@@ -12,6 +12,7 @@ import (
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/attest"
 	"github.com/coffer-fs/coffer/kds/kdstest"
+	"github.com/coffer-fs/coffer/kds/mail"
 	"github.com/coffer-fs/coffer/store"
 	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/host/faulthost"
@@ -33,6 +34,8 @@ var provoke = map[error]func(*testing.T) error{
 	errTree:                 contradiction,
 	// store.TestCheckFindsMiscounts makes one; from outside there is no way to.
 	store.ErrAccounting: func(*testing.T) error { return store.ErrAccounting },
+	// kds/mail's vectors have such letters; the tool posts none.
+	mail.ErrSender: func(*testing.T) error { return mail.ErrSender },
 }
 
 var ctx = context.Background()

@@ -25,7 +25,8 @@ the measured configuration (--config).`,
 		return usageError(fmt.Sprintf("see %q", c.CommandPath()+" --help"), "%w", err)
 	})
 	root.AddCommand(newInit(), newMount(), newUmount(), newInfo(), newLs(), newStat(), newCat(), newPut(),
-		newGet(), newRm(), newMkdir(), newCheck(), newSnapshot(), newResize(), newScrub(), newRecover(), newSalvage(), newMigrate(), newVersion())
+		newGet(), newRm(), newMkdir(), newCheck(), newSnapshot(), newResize(), newScrub(), newRecover(), newSalvage(), newMigrate(),
+		newMail(), newVersion())
 	return root
 }
 

@@ -28,7 +28,8 @@
 // changed, missing, moved or added byte, and whatever is beyond its limits. The
 // bytes are tables in docs/protocol.md, section Mail.
 //
-// Imported by applications and by cmd/coffer. Imports key, kds and kds/policy.
+// Imported by applications and by cmd/coffer. Imports key, kds,
+// kds/policy and kds/internal/secretfile.
 // PostOffice and Keys may be used by several goroutines; each has one lock, held
 // for no call to the outside but that of a SizePolicy. A Letter and a Reply
 // belong to one goroutine.

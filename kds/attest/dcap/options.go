@@ -20,6 +20,9 @@ type Options struct {
 	// MinEvaluationNumber is the least evaluation data number of TCB info and
 	// QE identity. Default 0, any.
 	MinEvaluationNumber uint32
+	// Floor gives another least number, which may rise while the verifier
+	// runs; the larger of both counts. Default none.
+	Floor func() uint32
 	// Memory knows the newest collateral. Default one that ends with the
 	// process. Whoever has an SGX machine can move it, with newer collateral of
 	// Intel's: then older collateral is refused, also that of others.

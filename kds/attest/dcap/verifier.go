@@ -107,7 +107,11 @@ func (v *Verifier) check(ctx context.Context, p *pck, s *statements) error {
 	if err := s.checkRevoked(p); err != nil {
 		return err
 	}
-	return s.checkFloor(v.o.MinEvaluationNumber)
+	floor := v.o.MinEvaluationNumber
+	if v.o.Floor != nil {
+		floor = max(floor, v.o.Floor())
+	}
+	return s.checkFloor(floor)
 }
 
 // platform reads a quote and verifies it up to the root, but for dates and

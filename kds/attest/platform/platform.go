@@ -11,7 +11,6 @@ import (
 	"fmt"
 
 	"github.com/coffer-fs/coffer/kds/attest"
-	"github.com/coffer-fs/coffer/kds/attest/dcap"
 	"github.com/coffer-fs/coffer/kds/attest/ego"
 	"github.com/coffer-fs/coffer/kds/attest/sim"
 )
@@ -85,19 +84,4 @@ func openSim(o Options) (attest.Platform, error) {
 		return nil, fmt.Errorf("open simulated CPU: %w", err)
 	}
 	return cpu.Start(build, sim.Options{})
-}
-
-// Verifier reads the evidence of others for a program that runs on p. SGX
-// quotes must come with their collateral; only in an SGX enclave, EGo finds
-// collateral itself. In release mode simulated evidence is not even read.
-func Verifier(p attest.Platform) attest.Verifier {
-	quotes := dcap.New(dcap.Options{})
-	v := attest.Verifiers{attest.FormatSGXQuote: quotes, attest.FormatOpenEnclave: quotes}
-	if p.Mode() != attest.Release {
-		v[attest.FormatSim] = sim.Verifier{}
-	}
-	if sgx, ok := p.(*ego.Platform); ok {
-		v[attest.FormatOpenEnclave] = ego.NewVerifier(sgx)
-	}
-	return v
 }

@@ -6,7 +6,7 @@
 // error and never another secret. It is for what has no enclave to hide in: the
 // host reads the file at will, and callers say so.
 //
-// Imported by kds/attest/sim and kds/master. Imports nothing of ours.
+// Imported by kds/attest/sim, kds/mail and kds/master. Imports nothing of ours.
 package secretfile
 
 import (
