@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -92,17 +93,14 @@ func TestExitCodes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for code := range len(exitCodes) {
-		text, ok := exitCodes[code]
-		if !ok {
-			t.Errorf("code %d is not in the table", code)
-		}
+	for code, text := range exitCodes {
 		if row := fmt.Sprintf("| %d | %s |", code, text); !strings.Contains(string(manual), row) {
 			t.Errorf("docs/operations.md lacks %q", row)
 		}
 	}
-	if n := strings.Count(string(manual), "| 21 |"); n != 1 || strings.Contains(string(manual), fmt.Sprintf("| %d |", len(exitCodes))) {
-		t.Error("docs/operations.md has other codes")
+	_, table, _ := strings.Cut(string(manual), "## Exit codes")
+	if n := len(regexp.MustCompile(`(?m)^\| [0-9]+ \|`).FindAllString(table, -1)); n != len(exitCodes) {
+		t.Errorf("docs/operations.md has %d codes, the tool %d", n, len(exitCodes))
 	}
 	for _, c := range classes {
 		if _, ok := exitCodes[c.code]; !ok || c.code == exitOK {
