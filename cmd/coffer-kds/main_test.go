@@ -20,6 +20,7 @@ import (
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/attest/platform"
 	"github.com/coffer-fs/coffer/kds/attest/sim"
+	"github.com/coffer-fs/coffer/kds/orders"
 	"github.com/coffer-fs/coffer/kds/policy"
 	"github.com/coffer-fs/coffer/key"
 )
@@ -37,7 +38,7 @@ func TestScripts(t *testing.T) {
 		Dir:   "testdata",
 		Setup: setupQuotes,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "node": node, "halt": halt, "damage": damage,
+			"exits": exits, "node": node, "halt": halt, "damage": damage, "operator": operator,
 		},
 	})
 }
@@ -181,4 +182,15 @@ func TestExitCodes(t *testing.T) {
 			t.Errorf("docs/protocol.md lacks %q", row)
 		}
 	}
+}
+
+// operator NAME FILE: the public key of the operator whose key is in FILE is in
+// $NAME.
+func operator(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: operator NAME FILE")
+	}
+	k, err := orders.OperatorKey(ts.MkAbs(args[1]))
+	ts.Check(err)
+	ts.Setenv(args[0], fmt.Sprintf("%x", k.Public()))
 }

@@ -19,7 +19,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &failure{exitUsage, err, fmt.Sprintf("see %q", c.CommandPath()+" --help")}
 	})
-	root.AddCommand(newServe(), newAudit(), newEvidence(), newPolicy(), newVersion())
+	root.AddCommand(newServe(), newAudit(), newEvidence(), newPolicy(), newOrders(), newVersion())
 	return root
 }
 

@@ -30,6 +30,7 @@ type serveFlags struct {
 	listen, master, data string
 	simCPU, enclave      string
 	logLevel             string
+	serviceFlags
 }
 
 func newServe() *cobra.Command {
@@ -51,6 +52,7 @@ protects nothing: for development only.`,
 	c.Flags().StringVar(&f.simCPU, "sim-cpu", "", "directory of a simulated CPU to run on")
 	c.Flags().StringVar(&f.enclave, "enclave", "", "file that says who signed the simulated enclave")
 	c.Flags().StringVar(&f.logLevel, "log", "warn", "what is logged to standard error: debug, info, warn or error")
+	f.serviceFlags.register(c)
 	return c
 }
 
@@ -87,11 +89,19 @@ func serve(c *cobra.Command, f serveFlags) error {
 		return err
 	}
 	defer anchors.Close()
-	node, err := server.New(server.Options{Platform: p, Verifier: platform.Verifier(p),
-		Masters: []master.Provider{mk}, Audit: log, Anchors: anchors, Logger: logger})
+	o := server.Options{Platform: p, Masters: []master.Provider{mk}, Audit: log, Anchors: anchors, Logger: logger}
+	if err := f.options(c.Context(), &o, p, f.data); err != nil {
+		return err
+	}
+	node, err := server.New(o)
 	if err != nil {
 		return &failure{exitPlatform, err, ""}
 	}
+	stop, err := f.monitor(c, node)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	return listen(c, f.listen, node, p, logger)
 }
 
@@ -117,7 +127,7 @@ func (f serveFlags) check() error {
 		}
 		return &failure{exitUsage, fmt.Errorf("--master %s is not built in", f.master), "use --master development"}
 	}
-	return nil
+	return f.serviceFlags.check()
 }
 
 func (f serveFlags) platform() (attest.Platform, error) {

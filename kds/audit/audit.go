@@ -50,6 +50,8 @@ const (
 	Released Event = "released"
 	// Refused: a key was not given to an enclave with valid evidence.
 	Refused Event = "refused"
+	// Ordered: the operator's orders were put in force.
+	Ordered Event = "ordered"
 )
 
 // Entry is one line. Sequence and Time are filled in by the log. No field ever
@@ -61,6 +63,7 @@ type Entry struct {
 	Reason   string    `json:"reason,omitempty"`
 	Asker    *Asker    `json:"asker,omitempty"`
 	Key      *Key      `json:"key,omitempty"`
+	Orders   uint64    `json:"orders,omitempty"` // number of those in force
 }
 
 // Asker is the enclave that asked.

@@ -17,6 +17,9 @@ func (s *Server) decide(ctx context.Context, spec kds.Spec, g kds.Generation, id
 	if err := permitted(spec.MasterKeyType, id.Mode, s.o.Platform.Mode()); err != nil {
 		return key.Key{}, g, err
 	}
+	if err := s.ordered(spec, id); err != nil {
+		return key.Key{}, g, err
+	}
 	if err := spec.PolicyConstraint.Match(id, s.o.Now()); err != nil {
 		return key.Key{}, g, refuse(http.StatusForbidden, "%v", err)
 	}

@@ -39,6 +39,7 @@ func (s *Server) table() map[string]route {
 		"/private":     {method: http.MethodPost, serve: s.private},
 		"/anchor":      {method: http.MethodPost, serve: s.anchor},
 		"/master-key":  {method: http.MethodPost, serve: s.masterKey},
+		"/orders":      {method: http.MethodPost, serve: s.applyOrders},
 		"/healthz":     {method: http.MethodGet, open: true, serve: s.healthz},
 		"/readyz":      {method: http.MethodGet, open: true, serve: s.readyz},
 	}
@@ -49,6 +50,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	begun := time.Now()
 	answer, err := s.serve(w, r)
 	status, answer := outcome(answer, err)
+	s.metrics.count(s, r.URL.Path, status, time.Since(begun))
 	s.o.Logger.LogAttrs(r.Context(), level(status), "kds request",
 		slog.String("method", clip(r.Method)), slog.String("path", clip(r.URL.Path)), slog.Int("status", status),
 		slog.Duration("took", time.Since(begun)), slog.Any("error", err))
@@ -79,6 +81,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, refuse(http.StatusMethodNotAllowed, "%s is asked for with %s", r.URL.Path, to.method)
 	case to.open:
 		return to.serve(w, r)
+	}
+	if err := s.rates.any(); err != nil {
+		return nil, err
 	}
 	if !s.reading.take() {
 		return nil, refuse(http.StatusTooManyRequests, "too many requests at once")

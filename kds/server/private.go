@@ -31,10 +31,14 @@ func (s *Server) private(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.rates.by(id); err != nil {
+		return nil, err
+	}
 	mk, g, verdict := s.decide(r.Context(), q.Spec, q.Generation, id)
 	if err := s.record(q, g, id, verdict); err != nil {
 		return nil, fmt.Errorf("no key without audit: %w", err)
 	}
+	s.metrics.decided(verdict)
 	if verdict != nil {
 		return nil, verdict
 	}

@@ -2,10 +2,10 @@
 //
 // Every request for a key takes the same six steps, in this order, each a file:
 //
-//	limit      how many, how large, how slow            limit.go
+//	limit      how many, how large, how slow, how often limit.go, rates.go
 //	decode     strict JSON of the protocol              handler.go
 //	identify   evidence, over this very request         private.go
-//	decide     the rules, then the spec's policy        decide.go
+//	decide     rules, operator's orders, spec's policy  decide.go, orders.go
 //	audit      the decision is on the disk              private.go
 //	answer     sealed to the asker, signed by the node  private.go
 //
@@ -32,6 +32,7 @@ import (
 	"github.com/coffer-fs/coffer/kds/attest"
 	"github.com/coffer-fs/coffer/kds/audit"
 	"github.com/coffer-fs/coffer/kds/master"
+	"github.com/coffer-fs/coffer/kds/orders"
 )
 
 // Limits of a node.
@@ -71,6 +72,13 @@ type Options struct {
 	// nowhere, and askers are told so.
 	Anchors anchor.Store
 
+	// Orders are the operator's. Default none: nobody can give any.
+	Orders *orders.Keeper
+	// Rate and IdentityRate are how many requests a second are served in all,
+	// and how many keys a second one enclave gets. Default DefaultRate,
+	// DefaultIdentityRate.
+	Rate, IdentityRate int
+
 	// Logger is told of requests. Default silent. It is not the audit log.
 	Logger *slog.Logger
 	// Now is the clock for EXPIRE. Default time.Now.
@@ -89,6 +97,8 @@ type Server struct {
 	response *responder
 	reading  slots // requests being read or answered
 	working  slots // requests that use a processor
+	rates    *rates
+	metrics  *metrics
 	routes   map[string]route
 }
 
@@ -119,8 +129,16 @@ func New(o Options) (*Server, error) {
 		}
 		s.masters[m.Type()] = m
 	}
+	s.rates, s.metrics = newRates(orDefault(o.Rate, DefaultRate), orDefault(o.IdentityRate, DefaultIdentityRate)), newMetrics(s)
 	s.routes = s.table()
 	var err error
 	s.response, err = newResponder(o.Platform, o.Now, o.Logger)
 	return s, err
+}
+
+func orDefault(n, otherwise int) int {
+	if n <= 0 {
+		return otherwise
+	}
+	return n
 }

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/coffer-fs/coffer/kds"
+	"github.com/coffer-fs/coffer/kds/orders"
+)
+
+func newOrders() *cobra.Command {
+	c := &cobra.Command{
+		Use: "orders", Short: "Tell running nodes whom to give nothing any more", Args: usage(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(newOrdersKey(), newOrdersSign(), newOrdersSend())
+	return c
+}
+
+func newOrdersKey() *cobra.Command {
+	return &cobra.Command{
+		Use:   "key FILE",
+		Short: "Make an operator's key, and print the public key for serve --operator",
+		Long:  "key makes FILE if it is not there. It belongs on the operator's own machine.",
+		Args:  usage(cobra.ExactArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			k, err := orders.OperatorKey(args[0])
+			if err == nil {
+				fmt.Fprintf(c.OutOrStdout(), "%x\n", k.Public())
+			}
+			return err
+		},
+	}
+}
+
+func newOrdersSign() *cobra.Command {
+	return &cobra.Command{
+		Use:   "sign KEY FILE",
+		Short: "Sign orders",
+		Long: `sign prints the orders in FILE, JSON, with the signature of the key in KEY:
+
+  {"number": 3, "denyCode": ["HASH"], "denySigner": ["HASH"], "denySpec": ["HASH"], "minEvaluationNumber": 17}
+
+They replace all orders with lower numbers.`,
+		Args: usage(cobra.ExactArgs(2)),
+		RunE: func(c *cobra.Command, args []string) error {
+			if _, err := os.Stat(args[0]); err != nil {
+				return err
+			}
+			k, err := orders.OperatorKey(args[0])
+			if err != nil {
+				return err
+			}
+			b, err := readFile(args[1])
+			if err != nil {
+				return err
+			}
+			o, err := orders.ParseUnsigned(b)
+			if err != nil {
+				return fmt.Errorf("%s: %w", args[1], err)
+			}
+			signed, err := orders.Sign(o, k)
+			if err == nil {
+				fmt.Fprintf(c.OutOrStdout(), "%s\n", signed)
+			}
+			return err
+		},
+	}
+}
+
+func newOrdersSend() *cobra.Command {
+	return &cobra.Command{
+		Use:   "send FILE URL",
+		Short: "Put signed orders in force on a node",
+		Args:  usage(cobra.ExactArgs(2)),
+		RunE: func(c *cobra.Command, args []string) error {
+			b, err := readFile(args[0])
+			if err != nil {
+				return err
+			}
+			return sendOrders(c, b, args[1])
+		},
+	}
+}
+
+func sendOrders(c *cobra.Command, signed []byte, url string) error {
+	if _, err := kds.ParseURLs(url); err != nil {
+		return &failure{exitUsage, err, ""}
+	}
+	r, err := http.NewRequestWithContext(c.Context(), http.MethodPost, strings.TrimRight(url, "/")+"/orders", bytes.NewReader(signed))
+	if err != nil {
+		return err
+	}
+	r.Header.Set(kds.VersionHeader, kds.Version)
+	a, err := (&http.Client{Timeout: 10 * time.Second}).Do(r)
+	if err != nil {
+		return err
+	}
+	defer a.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(a.Body, orders.MaxBytes))
+	if err != nil {
+		return err
+	}
+	if a.StatusCode != http.StatusOK {
+		return &failure{exitFailure, errors.New(oneLine(fmt.Sprintf("the node refused with status %d: %.1024q", a.StatusCode, text))), ""}
+	}
+	fmt.Fprintf(c.OutOrStdout(), "in force: %s", text)
+	return nil
+}
