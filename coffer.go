@@ -68,8 +68,9 @@ type Volume struct {
 	*fs.FS
 	store  *store.Store
 	lease  host.Writer // of a read-only volume; the store holds that of others
-	limit  int64       // that the configuration sets to its size; see Resize
-	memory *Volume     // at MemoryDir; nil if there is none
+	anchor VolumeAnchor
+	limit  int64   // that the configuration sets to its size; see Resize
+	memory *Volume // at MemoryDir; nil if there is none
 }
 
 // MemoryDir is where the filesystem in memory is if there is a persistent one.
@@ -93,6 +94,7 @@ func (v *Volume) Close() error {
 	if v.lease != nil {
 		err = errors.Join(err, v.lease.Release(context.Background()))
 	}
+	closeAnchor(v.anchor)
 	if v.memory != nil {
 		err = errors.Join(err, v.memory.Close())
 	}
@@ -162,17 +164,24 @@ func openVolume(ctx context.Context, o Options, u store.Unlocker) (*Volume, erro
 }
 
 func openStore(ctx context.Context, o Options, u store.Unlocker) (*Volume, error) {
-	st, err := store.Open(ctx, o.Volume, store.Options{
+	so, a, err := o.anchored(store.Options{
 		Unlocker: u, ReadOnly: o.ReadOnly, Takeover: o.Takeover, Owner: o.Owner, Logger: o.Logger,
 	})
 	if err != nil {
+		return nil, fmt.Errorf("open volume: %w", err)
+	}
+	st, err := store.Open(ctx, o.Volume, so)
+	if err != nil {
+		closeAnchor(a)
 		return nil, err
 	}
 	f, err := openTree(ctx, st, o)
 	if err != nil {
-		return nil, errors.Join(err, st.Close())
+		err = errors.Join(err, st.Close())
+		closeAnchor(a)
+		return nil, err
 	}
-	return &Volume{FS: f, store: st, limit: o.Config.PersistentFileSystemSize}, nil
+	return &Volume{FS: f, store: st, anchor: a, limit: o.Config.PersistentFileSystemSize}, nil
 }
 
 func openTree(ctx context.Context, st *store.Store, o Options) (*fs.FS, error) {
@@ -206,18 +215,33 @@ func CreateWith(ctx context.Context, o Options, s store.Secret, uid, gid uint32)
 	if err != nil {
 		return err
 	}
-	return create(ctx, o.Volume, o.Config.PersistentFileSystemSize, s, uid, gid)
-}
-
-func create(ctx context.Context, v host.Volume, capacity int64, s store.Secret, uid, gid uint32) error {
-	if err := store.Create(ctx, v, store.CreateOptions{Capacity: capacity, Secret: s}); err != nil {
+	a, err := o.anchor()
+	if err != nil {
 		return err
 	}
-	st, err := store.Open(ctx, v, store.Options{Unlocker: known{s}, Owner: "coffer init"})
+	defer closeAnchor(a)
+	return create(ctx, o.Volume, o.Config.PersistentFileSystemSize, s, a, uid, gid)
+}
+
+func create(ctx context.Context, v host.Volume, capacity int64, s store.Secret, a store.Anchor, uid, gid uint32) error {
+	st, err := createStore(ctx, v, capacity, s, a, "coffer init")
 	if err != nil {
 		return err
 	}
 	return errors.Join(fs.Format(ctx, st, uid, gid), st.Close())
+}
+
+// createStore makes an empty volume, with its anchor if there is one, and opens
+// it.
+func createStore(ctx context.Context, v host.Volume, capacity int64, s store.Secret, a store.Anchor, owner string) (*store.Store, error) {
+	co, so := store.CreateOptions{Capacity: capacity, Secret: s}, store.Options{Unlocker: known{s}, Owner: owner}
+	if a != nil {
+		co.Anchor, so.Anchor, so.AnchorEvery = a, a, store.AnchorAtClose
+	}
+	if err := store.Create(ctx, v, co); err != nil {
+		return nil, err
+	}
+	return store.Open(ctx, v, so)
 }
 
 // openInMemory makes a filesystem that is gone when it is closed. Its memory is
@@ -228,9 +252,12 @@ func openInMemory(ctx context.Context, o Options) (*Volume, error) {
 	if size == 0 {
 		return nil, fmt.Errorf("%w, and none in memory", ErrNotConfigured)
 	}
+	forgotten := *o.Config
+	forgotten.Anchor = nil // nothing is left that could be rolled back
+	o.Config = &forgotten
 	o.Volume = memhost.New(memhost.Options{LimitBytes: 2 * size, Forgetful: true})
 	s := ephemeralSecret()
-	if err := create(ctx, o.Volume, size, s, 0, 0); err != nil {
+	if err := create(ctx, o.Volume, size, s, nil, 0, 0); err != nil {
 		return nil, fmt.Errorf("filesystem in memory: %w", err)
 	}
 	return openVolume(ctx, o, known{s})

@@ -13,6 +13,8 @@ var (
 	ErrOtherSpec = errors.New("sealed for another key spec")
 	// ErrSize: the configuration does not allow that size.
 	ErrSize = errors.New("over the configured size")
+	// ErrAnchor: the configured anchor can't be used, or not in this way.
+	ErrAnchor = errors.New("anchor")
 	// ErrHostInProcess: a release enclave was given a host that works inside
 	// the enclave on files of the machine.
 	ErrHostInProcess = errors.New("a release enclave must reach its volume in another process")

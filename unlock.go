@@ -229,12 +229,15 @@ func (o Options) spec() (kds.Spec, error) {
 
 // ask gets a key from the KDS.
 func (o Options) ask(ctx context.Context, s kds.Spec, g kds.Generation) (key.Key, kds.Generation, error) {
-	c := kds.Client{
+	r, err := o.client().Release(ctx, s, kds.Storage, g)
+	return r.Key, r.Generation, err
+}
+
+func (o Options) client() *kds.Client {
+	return &kds.Client{
 		URL: o.KDSURL, Constraint: o.Config.KDS.EnclaveConstraint, Platform: o.Platform,
 		Verifier: platform.Verifier(o.Platform), Timeout: o.KDSTimeout, Logger: o.Logger,
 	}
-	r, err := c.Release(ctx, s, kds.Storage, g)
-	return r.Key, r.Generation, err
 }
 
 // known is the Unlocker of a secret one has.

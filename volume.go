@@ -37,11 +37,12 @@ func (v *Volume) CloneSnapshot(ctx context.Context, name string, to Options, s s
 	if err != nil {
 		return err
 	}
-	err = store.Create(ctx, to.Volume, store.CreateOptions{Capacity: to.Config.PersistentFileSystemSize, Secret: s})
+	a, err := to.anchor()
 	if err != nil {
 		return err
 	}
-	st, err := store.Open(ctx, to.Volume, store.Options{Unlocker: known{s}, Owner: "coffer clone"})
+	defer closeAnchor(a)
+	st, err := createStore(ctx, to.Volume, to.Config.PersistentFileSystemSize, s, a, "coffer clone")
 	if err != nil {
 		return err
 	}

@@ -51,6 +51,9 @@ type Config struct {
 	InMemoryFileSystemSize int64
 	// KDS says which KDS is trusted and for what. Nil if there is none.
 	KDS *KDS
+	// Anchor says where it is remembered how far the volume has come. Nil if
+	// that is not said: nowhere.
+	Anchor *Anchor
 
 	raw []byte
 }

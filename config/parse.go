@@ -15,8 +15,8 @@ import (
 
 // The names of the configuration, by block.
 var (
-	topSchema       = schema{attributes: []string{"persistentFileSystemSize", "inMemoryFileSystemSize"}, blocks: []string{"kds", "conclave"}}
-	conclaveSchema  = schema{attributes: topSchema.attributes, blocks: []string{"kds"}}
+	topSchema       = schema{attributes: []string{"persistentFileSystemSize", "inMemoryFileSystemSize"}, blocks: []string{"kds", "anchor", "conclave"}}
+	conclaveSchema  = schema{attributes: topSchema.attributes, blocks: []string{"kds", "anchor"}}
 	kdsSchema       = schema{attributes: []string{"kdsEnclaveConstraint"}, blocks: []string{"persistenceKeySpec", "keySpec"}}
 	keySpecSchema   = schema{attributes: []string{"masterKeyType"}, blocks: []string{"policyConstraint"}}
 	policySchema    = schema{attributes: []string{"constraint", "useOwnCodeHash", "useOwnCodeSignerAndProductID"}}
@@ -34,6 +34,7 @@ func Parse(name string, src []byte) (c *Config, warnings []string, err error) {
 	}
 	p := parser{c: &Config{InMemoryFileSystemSize: DefaultInMemoryFileSystemSize, raw: bytes.Clone(src)}}
 	p.top(file.Body.(*hclsyntax.Body))
+	p.anchorFits()
 	if len(p.errs) > 0 {
 		return nil, nil, fmt.Errorf("%w: %w", ErrInvalid, errors.Join(p.errs...))
 	}
@@ -69,6 +70,9 @@ func (p *parser) settings(b *hclsyntax.Body, s schema) map[string]*hclsyntax.Blo
 	attributes, blocks := p.split(b, s)
 	p.size(attributes["persistentFileSystemSize"], &p.c.PersistentFileSystemSize)
 	p.size(attributes["inMemoryFileSystemSize"], &p.c.InMemoryFileSystemSize)
+	if a := blocks["anchor"]; a != nil && p.once("anchor", a.DefRange()) {
+		p.c.Anchor = p.anchor(a)
+	}
 	if k := blocks["kds"]; k != nil && p.once("kds", k.DefRange()) {
 		p.c.KDS = p.kds(k)
 	}

@@ -24,6 +24,11 @@ type Options struct {
 	// and keeps nobody out who has the old key and anything of the volume as it
 	// was: the volume key stays the same.
 	Rewrap bool
+	// Anchor is that of the volume; it must be given if the volume has one. If it
+	// is a Mover, it is moved to the new key as soon as that alone opens the volume.
+	Anchor store.Anchor
+	// AnchorEvery is how often it is told: see store.Options.
+	AnchorEvery time.Duration
 	// Takeover fences a present writer instead of giving way to it.
 	Takeover bool
 	// Owner is shown to whoever finds the volume in use. It is public.
@@ -33,6 +38,12 @@ type Options struct {
 	Progress func(Progress)
 	// Logger receives what an operator should know. Default: silent.
 	Logger *slog.Logger
+}
+
+// Mover is an Anchor whose states belong to a key. Move gives that of a volume to
+// the new key; it is no error if that has it.
+type Mover interface {
+	Move(ctx context.Context, volume [16]byte) error
 }
 
 // Progress is how much of a volume lives under the new key.
@@ -95,7 +106,7 @@ func Look(ctx context.Context, o Options) (Plan, error) {
 
 // Run opens the volume and does what there is to do:
 //
-//  1. a slot for the new key beside the old one
+//  1. a slot for the new key beside the old one, and the anchor for the new key
 //  2. everything sealed anew
 //  3. a header with the new slot only
 //
@@ -127,6 +138,9 @@ func Live(ctx context.Context, s *store.Store, o Options) (Summary, error) {
 	default:
 		sum.Bytes, err = reseal(ctx, s, o, sum.Found)
 	}
+	if err == nil { // even if all was done: an earlier run may have ended just here
+		err = moveAnchor(ctx, s, o)
+	}
 	sum.Took = time.Since(began)
 	return sum, err
 }
@@ -137,6 +151,9 @@ func reseal(ctx context.Context, s *store.Store, o Options, found Status) (bytes
 		if err := s.AddGeneration(ctx, o.New); err != nil {
 			return 0, err
 		}
+	}
+	if err := moveAnchor(ctx, s, o); err != nil { // the old key opens nothing any more
+		return 0, err
 	}
 	bytes = s.KeyState().Remaining
 	err = s.Rekey(ctx, func(st store.KeyState) {
@@ -150,10 +167,24 @@ func reseal(ctx context.Context, s *store.Store, o Options, found Status) (bytes
 	return bytes, s.DropOldGenerations(ctx)
 }
 
+// moveAnchor makes the new key the owner of what the anchor knows. From then on the
+// old key opens no copy of the volume where an anchor is asked, however old.
+func moveAnchor(ctx context.Context, s *store.Store, o Options) error {
+	m, ok := o.Anchor.(Mover)
+	if !ok {
+		return nil
+	}
+	if err := m.Move(ctx, s.ID()); err != nil {
+		return fmt.Errorf("move the anchor to the new key: %w", err)
+	}
+	return nil
+}
+
 // open opens the volume with the new key, or else with the old one.
 func open(ctx context.Context, o Options, readOnly bool) (*store.Store, Status, error) {
 	so := store.Options{
 		Unlocker: store.Secrets{o.New}, ReadOnly: readOnly, Takeover: o.Takeover, Owner: o.Owner, Logger: o.Logger,
+		Anchor: o.Anchor, AnchorEvery: o.AnchorEvery,
 	}
 	if so.Owner == "" {
 		so.Owner = "coffer migrate"

@@ -145,5 +145,8 @@ func (s *Store) AnchorReport() (AnchorReport, error) {
 	return AnchorReport{s.volume, s.anchor.confirmed, s.found(), s.verdict(), s.approval()}, nil
 }
 
+// ID is the name of the volume.
+func (s *Store) ID() [16]byte { return s.volume }
+
 // Anchored reports whether the volume has an anchor.
 func (s *Store) Anchored() bool { return s.anchor.to != nil }

@@ -32,6 +32,9 @@ func (s *Store) Resize(ctx context.Context, capacity int64) error {
 	if err := s.resize(ctx, capacity); err != nil {
 		return fmt.Errorf("resize: %w", err)
 	}
+	if err := s.anchorNow(ctx); err != nil {
+		return fmt.Errorf("resize: %w", err)
+	}
 	return nil
 }
 

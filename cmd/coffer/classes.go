@@ -30,6 +30,14 @@ type class struct {
 
 // classes gives errors their exit codes and hints: the first that fits counts.
 var classes = []class{
+	{store.ErrRolledBack, exitStale, "bring the newest copy; if it is lost: coffer anchor show VOLUME --config FILE tells how to go on with this one"},
+	{store.ErrForked, exitStale, "another copy of the volume goes on: use that; coffer anchor show VOLUME --config FILE tells more"},
+	{store.ErrAnchorMissing, exitAnchor, "name it in the anchor block of the configuration; type none there lets it go"},
+	{store.ErrAnchorFirstUse, exitAnchor, "if this is the newest copy: coffer anchor adopt VOLUME --config FILE"},
+	{store.ErrAnchorLost, exitAnchor, "is it the right KDS, or directory? If the record is lost: coffer anchor show VOLUME --config FILE tells how to go on"},
+	{store.ErrAnchorOther, exitAnchor, "the volume was migrated: this copy is from before, or coffer migrate has to be run again"},
+	{store.ErrAnchorUnavailable, exitAnchor, "nothing that was synced is lost: open the volume again when the anchor can be reached"},
+	{coffer.ErrAnchor, exitConfig, "the anchor block is described in docs/operations.md"},
 	{host.ErrInUse, exitInUse, "unmount it, or wait until that process is gone; coffer info VOLUME shows who it is"},
 	{host.ErrFenced, exitInUse, "another process took the volume over: what was synced before is safe"},
 	{local.ErrBusy, exitInUse, "somebody holds the volume's files for long: try again"},

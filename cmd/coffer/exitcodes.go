@@ -27,6 +27,8 @@ const (
 	exitInterrupted = 20
 	exitUnfinished  = 21
 	exitPartial     = 27
+	exitStale       = 30
+	exitAnchor      = 31
 )
 
 // exitCodes says each code in words.
@@ -54,4 +56,6 @@ var exitCodes = map[int]string{
 	exitInterrupted: "stopped by a signal",
 	exitUnfinished:  "a migration is begun and must be finished first",
 	exitPartial:     "not everything could be salvaged; the list says what is lost",
+	exitStale:       "the volume is older than its anchor knows, or another copy than the one that goes on",
+	exitAnchor:      "the volume's anchor does not answer, is not configured, or knows nothing of the volume",
 }

@@ -29,7 +29,8 @@ type infoResult struct {
 	Slots       []infoSlot `json:"slots"`
 	Migrating   bool       `json:"migrating"` // begun and not finished
 	Holder      *holder    `json:"holder"`    // null if nobody holds it
-	Anchor      string     `json:"anchor"`
+	Anchor      string     `json:"anchor"`    // kds, file or none; unknown without a configuration
+	anchor      string
 }
 
 // infoSlot is one key slot: one of spec and machine is set.
@@ -41,17 +42,22 @@ type infoSlot struct {
 
 func newInfo() *cobra.Command {
 	var asJSON bool
+	var configPath string
 	c := &cobra.Command{
 		Use:   "info VOLUME",
 		Short: "Show what is public of a volume; needs no key",
 		Long: `info shows what whoever holds the volume's files can see: its format, whose
 key it is sealed for, its size on the host, and who has it open. It is the
-host's word, needs no key, and changes nothing.`,
+host's word, needs no key, and changes nothing. With --config it shows the anchor
+too, which is in the measured configuration and not in the files.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, a []string) error {
 			r, err := info(c, a[0])
 			if err != nil {
 				return volumeError(a[0], err)
+			}
+			if r.Anchor, r.anchor, err = anchorText(configPath); err != nil {
+				return err
 			}
 			if asJSON {
 				return printJSON(c.OutOrStdout(), r)
@@ -60,6 +66,7 @@ host's word, needs no key, and changes nothing.`,
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.Flags().StringVar(&configPath, "config", "", "measured configuration of the volume's enclave")
 	return c
 }
 
@@ -75,7 +82,7 @@ func info(c *cobra.Command, volume string) (r infoResult, err error) {
 	}
 	r = infoResult{
 		Volume: volume, ID: hex.EncodeToString(h.Volume[:]), Format: seal.FormatVersion, Suite: seal.SuiteAESGCM.String(),
-		SegmentSize: int64(1) << h.SegmentShift, Header: h.Sequence, Migrating: len(h.Slots) > 1, Anchor: "none",
+		SegmentSize: int64(1) << h.SegmentShift, Header: h.Sequence, Migrating: len(h.Slots) > 1,
 	}
 	if err := r.addUsage(c, v); err != nil {
 		return r, err
@@ -128,7 +135,7 @@ func (r infoResult) print(w io.Writer) error {
 	} else {
 		p.line("in use by  nobody")
 	}
-	p.line("anchor     %s: whoever keeps an older copy of the whole volume can put it back unnoticed", r.Anchor)
+	p.line("anchor     %s", r.anchor)
 	return p.err
 }
 

@@ -75,12 +75,21 @@ func runMigrate(c *cobra.Command, f enclaveFlags, to, volume string, rewrap bool
 		return r, volumeError(volume, err)
 	}
 	defer s.Key.Destroy()
+	anchor, every, err := coffer.MigrationAnchor(old, o)
+	if err != nil {
+		return r, volumeError(volume, err)
+	}
+	mo := migrate.Options{
+		Host: o.Volume, Old: coffer.Unlocker(old), New: s, Rewrap: rewrap, Takeover: o.Takeover, Owner: o.Owner, Logger: o.Logger,
+	}
+	if anchor != nil {
+		defer anchor.Close()
+		mo.Anchor, mo.AnchorEvery = anchor, every
+	}
 	bar := newBar(c.ErrOrStderr(), "migrate", 0)
 	defer bar.finish()
-	sum, err := migrate.Run(c.Context(), migrate.Options{
-		Host: o.Volume, Old: coffer.Unlocker(old), New: s, Rewrap: rewrap, Takeover: o.Takeover, Owner: o.Owner,
-		Progress: func(p migrate.Progress) { bar.set(p.DoneBytes, p.TotalBytes) }, Logger: o.Logger,
-	})
+	mo.Progress = func(p migrate.Progress) { bar.set(p.DoneBytes, p.TotalBytes) }
+	sum, err := migrate.Run(c.Context(), mo)
 	r.Found, r.Bytes, r.Seconds = sum.Found.String(), sum.Bytes, sum.Took.Seconds()
 	return r, volumeError(volume, err)
 }
