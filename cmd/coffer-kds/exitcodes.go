@@ -13,6 +13,13 @@ const (
 	exitListen   = 6 // the address cannot be listened on
 	exitEvidence = 7 // the evidence is not valid
 	exitMismatch = 8 // the evidence does not meet the policy
+
+	exitConfig    = 9  // the node's configuration is missing or invalid
+	exitStore     = 10 // the cluster's store cannot be opened
+	exitKeyFile   = 11 // a person's key is damaged, open to others, there already or not the right one
+	exitUntrusted = 12 // the node is not what it must be
+	exitShare     = 13 // a custodian's share is wrong, or the key is not a custodian's
+	exitCluster   = 14 // the node cannot be reached, or did not do as asked
 )
 
 // exitCodes says each code in words.
@@ -26,4 +33,11 @@ var exitCodes = map[int]string{
 	exitListen:   "the address cannot be listened on",
 	exitEvidence: "the evidence is not valid",
 	exitMismatch: "the evidence does not meet the policy",
+
+	exitConfig:    "the node's configuration is missing or invalid",
+	exitStore:     "the cluster's store cannot be opened",
+	exitKeyFile:   "a person's key is damaged, open to others, there already or not the right one",
+	exitUntrusted: "the node is not what it must be",
+	exitShare:     "a custodian's share is wrong, or the key is not a custodian's",
+	exitCluster:   "the node cannot be reached, or did not do as asked",
 }

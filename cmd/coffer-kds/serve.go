@@ -16,7 +16,9 @@ import (
 	"github.com/coffer-fs/coffer/kds/attest"
 	"github.com/coffer-fs/coffer/kds/attest/platform"
 	"github.com/coffer-fs/coffer/kds/audit"
+	"github.com/coffer-fs/coffer/kds/cluster"
 	"github.com/coffer-fs/coffer/kds/master"
+	"github.com/coffer-fs/coffer/kds/nodeconfig"
 	"github.com/coffer-fs/coffer/kds/server"
 )
 
@@ -31,6 +33,7 @@ type serveFlags struct {
 	simCPU, enclave      string
 	logLevel             string
 	serviceFlags
+	cluster clusterFlags
 }
 
 func newServe() *cobra.Command {
@@ -47,10 +50,11 @@ protects nothing: for development only.`,
 		RunE: func(c *cobra.Command, _ []string) error { return serve(c, f) },
 	}
 	c.Flags().StringVar(&f.listen, "listen", "127.0.0.1:8470", "address to listen on; port 0 takes any that is free")
-	c.Flags().StringVar(&f.master, "master", "", "type of the master key: development (required)")
+	c.Flags().StringVar(&f.master, "master", "", "type of the master key: development or cluster (required)")
 	c.Flags().StringVar(&f.data, "data", "", "directory of the master key, the audit log and the anchors (required)")
 	c.Flags().StringVar(&f.simCPU, "sim-cpu", "", "directory of a simulated CPU to run on")
 	c.Flags().StringVar(&f.enclave, "enclave", "", "file that says who signed the simulated enclave")
+	f.cluster.add(c)
 	c.Flags().StringVar(&f.logLevel, "log", "warn", "what is logged to standard error: debug, info, warn or error")
 	f.serviceFlags.register(c)
 	return c
@@ -58,7 +62,7 @@ protects nothing: for development only.`,
 
 // serve starts the parts from the inside out, and closes them in reverse.
 //
-//	flags, platform, data directory, audit log, master key, anchors, node, listener
+//	flags, configuration, platform, data directory, audit log, master key, anchors, node, listener
 func serve(c *cobra.Command, f serveFlags) error {
 	logger, err := f.logger()
 	if err != nil {
@@ -67,7 +71,11 @@ func serve(c *cobra.Command, f serveFlags) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	p, err := f.platform()
+	config, err := f.cluster.load(f.ofCluster())
+	if err != nil {
+		return err
+	}
+	p, err := f.platform(config)
 	if err != nil {
 		return err
 	}
@@ -79,19 +87,33 @@ func serve(c *cobra.Command, f serveFlags) error {
 		return err
 	}
 	defer log.Close()
-	mk, err := openMaster(f.data)
-	if err != nil {
+	o := server.Options{Platform: p, Audit: log, Logger: logger}
+	if err := f.options(c.Context(), &o, p, f.data, config); err != nil {
 		return err
 	}
-	defer mk.Close()
+	var member *cluster.Node
+	if f.ofCluster() {
+		node, closeStore, err := f.cluster.openCluster(config, p, o.Verifier, f.data, log, logger)
+		if err != nil {
+			return err
+		}
+		defer closeStore()
+		member, o.Masters, o.Routes = node, []master.Provider{node}, node.Routes()
+	} else {
+		mk, err := openMaster(f.data)
+		if err != nil {
+			return err
+		}
+		o.Masters = []master.Provider{mk}
+	}
+	defer o.Masters[0].Close()
 	anchors, err := openAnchors(filepath.Join(f.data, anchorDir))
 	if err != nil {
 		return err
 	}
 	defer anchors.Close()
-	o := server.Options{Platform: p, Masters: []master.Provider{mk}, Audit: log, Anchors: anchors, Logger: logger}
-	if err := f.options(c.Context(), &o, p, f.data); err != nil {
-		return err
+	if len(f.cluster.etcd) == 0 { // else every node would have its own
+		o.Anchors = anchors
 	}
 	node, err := server.New(o)
 	if err != nil {
@@ -102,8 +124,11 @@ func serve(c *cobra.Command, f serveFlags) error {
 		return err
 	}
 	defer stop()
-	return listen(c, f.listen, node, p, logger)
+	return runCluster(c.Context(), member, func(ctx context.Context) error { return listen(ctx, c, f.listen, node, p, logger) })
 }
+
+// ofCluster reports whether the node is one of a cluster.
+func (f serveFlags) ofCluster() bool { return f.master == string(kds.Cluster) }
 
 func (f serveFlags) logger() (*slog.Logger, error) {
 	var level slog.Level
@@ -121,19 +146,27 @@ func (f serveFlags) check() error {
 		return &failure{exitUsage, errors.New("--data is required"), "use --data DIR; the directory is made if it is not there"}
 	case f.enclave != "" && f.simCPU == "":
 		return &failure{exitUsage, errors.New("--enclave is for simulated enclaves only"), "use it together with --sim-cpu DIR"}
-	case f.master != string(kds.Development):
+	case f.master != string(kds.Development) && !f.ofCluster():
 		if err := kds.MasterKeyType(f.master).Check(); err != nil {
 			return &failure{exitUsage, err, "use --master development"}
 		}
-		return &failure{exitUsage, fmt.Errorf("--master %s is not built in", f.master), "use --master development"}
+		return &failure{exitUsage, fmt.Errorf("--master %s is not built in", f.master), "use --master development or --master cluster"}
+	}
+	if err := f.cluster.check(f.ofCluster()); err != nil {
+		return err
 	}
 	return f.serviceFlags.check()
 }
 
-func (f serveFlags) platform() (attest.Platform, error) {
+// platform opens the enclave that the node is; the configuration is measured
+// with it.
+func (f serveFlags) platform(config *nodeconfig.Config) (attest.Platform, error) {
 	kind, o := platform.SGX, platform.Options{}
 	if f.simCPU != "" {
 		kind, o = platform.Sim, platform.Options{CPU: f.simCPU, EnclaveFile: f.enclave}
+	}
+	if config != nil {
+		o.Config = config.Raw()
 	}
 	p, err := platform.Open(kind, o)
 	if err == nil {
@@ -188,8 +221,8 @@ func openMaster(dir string) (*master.Development, error) {
 	return nil, &failure{exitMaster, err, hint}
 }
 
-func listen(c *cobra.Command, addr string, node *server.Server, p attest.Platform, logger *slog.Logger) error {
-	l, err := new(net.ListenConfig).Listen(c.Context(), "tcp", addr)
+func listen(ctx context.Context, c *cobra.Command, addr string, node *server.Server, p attest.Platform, logger *slog.Logger) error {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return &failure{exitListen, err, "use another --listen; port 0 takes any that is free"}
 	}
@@ -200,7 +233,7 @@ func listen(c *cobra.Command, addr string, node *server.Server, p attest.Platfor
 		}
 	}
 	fmt.Fprintf(c.OutOrStdout(), "http://%s\n", l.Addr())
-	err = node.Serve(c.Context(), l)
+	err = node.Serve(ctx, l)
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/coffer-fs/coffer/kds/attest"
 	"github.com/coffer-fs/coffer/kds/attest/dcap"
 	"github.com/coffer-fs/coffer/kds/attest/platform"
+	"github.com/coffer-fs/coffer/kds/nodeconfig"
 	"github.com/coffer-fs/coffer/kds/orders"
 	"github.com/coffer-fs/coffer/kds/server"
 )
@@ -62,8 +63,9 @@ func (f *serviceFlags) operatorKeys() ([]ed25519.PublicKey, error) {
 	return all, nil
 }
 
-// options adds orders, rates and the verifier to a node's options.
-func (f *serviceFlags) options(ctx context.Context, o *server.Options, p attest.Platform, data string) error {
+// options adds orders, rates and the verifier to a node's options. The orders of
+// those count whom the flags name, or the measured configuration.
+func (f *serviceFlags) options(ctx context.Context, o *server.Options, p attest.Platform, data string, config *nodeconfig.Config) error {
 	memory, err := dcap.OpenMemory(filepath.Join(data, collateralFile))
 	if err != nil {
 		return err
@@ -72,6 +74,9 @@ func (f *serviceFlags) options(ctx context.Context, o *server.Options, p attest.
 	operators, err := f.operatorKeys()
 	if err != nil {
 		return err
+	}
+	if config != nil {
+		operators = append(operators, config.Operators...)
 	}
 	if len(operators) > 0 {
 		o.Orders, err = orders.Open(ctx, orders.File(filepath.Join(data, ordersFile)), operators)

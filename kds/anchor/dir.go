@@ -145,20 +145,7 @@ func (d *Dir) read(v kds.VolumeID) (Record, error) {
 	return ParseRecord(v, b)
 }
 
-// write replaces a record in one step: a new file, synced, takes the name, and
-// the name is synced.
+// write replaces a record in one step.
 func (d *Dir) write(v kds.VolumeID, r Record) error {
-	to := d.name(v)
-	f, err := os.OpenFile(to+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(r.Encode(v))
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(to+".new", to); err != nil {
-		return err
-	}
-	return secretfile.SyncDir(d.path)
+	return secretfile.Replace(d.name(v), r.Encode(v))
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +26,17 @@ func refuse(status int, format string, args ...any) error {
 	return &refusal{status, reason[:min(len(reason), kds.MaxReasonBytes)]}
 }
 
+// Refuse is an error that is answered with a status, and with itself as the
+// reason.
+func Refuse(status int, err error) error { return refuse(status, "%v", err) }
+
+// Route is what is served at a path that is not of the protocol. Body is nil
+// for GET. An error of Refuse is told; any other is a 503 without details.
+type Route struct {
+	Method string
+	Serve  func(ctx context.Context, body []byte) (answer any, err error)
+}
+
 // route is what is served at a path.
 type route struct {
 	method string
@@ -33,7 +45,7 @@ type route struct {
 }
 
 func (s *Server) table() map[string]route {
-	return map[string]route{
+	all := map[string]route{
 		"/attestation": {method: http.MethodGet, serve: s.attestation},
 		"/public":      {method: http.MethodPost, serve: s.public},
 		"/private":     {method: http.MethodPost, serve: s.private},
@@ -43,6 +55,28 @@ func (s *Server) table() map[string]route {
 		"/healthz":     {method: http.MethodGet, open: true, serve: s.healthz},
 		"/readyz":      {method: http.MethodGet, open: true, serve: s.readyz},
 	}
+	for path, r := range s.o.Routes {
+		all[path] = s.more(r)
+	}
+	return all
+}
+
+// more serves a path that is not of the protocol.
+func (s *Server) more(to Route) route {
+	return route{method: to.Method, serve: func(w http.ResponseWriter, r *http.Request) (any, error) {
+		if to.Method == http.MethodGet {
+			return to.Serve(r.Context(), nil)
+		}
+		body, err := s.body(w, r)
+		if err != nil {
+			return nil, err
+		}
+		if !s.working.wait(r.Context(), MaxQueueTime) {
+			return nil, refuse(http.StatusServiceUnavailable, "the node is busy")
+		}
+		defer s.working.give()
+		return to.Serve(r.Context(), body)
+	}}
 }
 
 // ServeHTTP implements http.Handler.

@@ -79,6 +79,9 @@ type Options struct {
 	// DefaultIdentityRate.
 	Rate, IdentityRate int
 
+	// Routes are served beside those of the protocol, at their paths, with the
+	// same limits. Default none.
+	Routes map[string]Route
 	// Logger is told of requests. Default silent. It is not the audit log.
 	Logger *slog.Logger
 	// Now is the clock for EXPIRE. Default time.Now.

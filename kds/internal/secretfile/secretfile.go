@@ -6,7 +6,9 @@
 // error and never another secret. It is for what has no enclave to hide in: the
 // host reads the file at will, and callers say so.
 //
-// Imported by kds/attest/sim, kds/mail and kds/master. Imports nothing of ours.
+// Replace is for other files that must be whole after a crash.
+//
+// Imported by packages of kds. Imports nothing of ours.
 package secretfile
 
 import (
@@ -20,6 +22,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 var (
@@ -46,6 +49,18 @@ func LoadOrCreate(path, title string, size int, fresh func() []byte) ([]byte, er
 	}
 	return load(path, title, size) // who came first decides, and what is on disk counts
 }
+
+// Create makes path from a fresh secret, and fails with fs.ErrExist if it is
+// there.
+func Create(path, title string, fresh []byte) error {
+	if err := create(path, encode(title, fresh)); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
+// Load returns the secret in path.
+func Load(path, title string, size int) ([]byte, error) { return load(path, title, size) }
 
 // encode: the title, the secret, and a check sum that tells damage from a
 // different secret.
@@ -122,4 +137,21 @@ func SyncDir(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// Replace makes b the content of path in one step: after a crash it is the old
+// or the new one, and when Replace returns it is the new one.
+func Replace(path string, b []byte) error {
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(path))
 }

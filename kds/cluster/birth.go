@@ -1,0 +1,175 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"github.com/coffer-fs/coffer/kds"
+	"github.com/coffer-fs/coffer/kds/cluster/kv"
+	"github.com/coffer-fs/coffer/kds/cluster/record"
+	"github.com/coffer-fs/coffer/key"
+)
+
+const (
+	// maxProposals is how many proposals a node remembers, and proposalFor how
+	// long an operator may take to sign one.
+	maxProposals = 8
+	proposalFor  = 10 * time.Minute
+)
+
+// Propose makes a new master key, the first or the next, and the record of it
+// for an operator to sign. Anybody may ask: it is nothing until it is confirmed.
+func (n *Node) Propose(_ context.Context, want kds.Generation) (Proposal, error) {
+	n.changing.Lock()
+	defer n.changing.Unlock()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	next, id, err := n.next(want)
+	if err != nil {
+		return Proposal{}, err
+	}
+	mk := key.New()
+	g, err := record.New(n.o.Config.Cluster, n.typ, id, mk, next)
+	if err != nil {
+		return Proposal{}, err
+	}
+	evidence, err := n.o.Platform.Quote(ProposalData(g.Hash()))
+	if err != nil {
+		return Proposal{}, err
+	}
+	n.forgetProposals()
+	n.proposals[g.Hash()] = &proposal{g, mk, time.Now()}
+	return Proposal{Body: g.Body(), Evidence: evidence}, nil
+}
+
+// next is what a new generation comes after. n.mu is held.
+func (n *Node) next(want kds.Generation) (*record.Next, record.ID, error) {
+	newest := n.state.Newest()
+	switch {
+	case n.looked.IsZero() || n.storeErr != nil:
+		return nil, record.ID{}, fmt.Errorf("%w: the store is not known: %v", ErrNoKey, n.storeErr)
+	case n.tentative != nil:
+		return nil, record.ID{}, fmt.Errorf("%w: generation %d is on its way", ErrBorn, n.tentative.g.Number)
+	case newest == nil && want == 1:
+		var id record.ID
+		rand.Read(id[:])
+		return nil, id, nil
+	case newest == nil:
+		return nil, record.ID{}, fmt.Errorf("%w: the cluster has no generation yet, asked for %d", ErrProposal, want)
+	case want != newest.Number+1:
+		return nil, record.ID{}, fmt.Errorf("%w: generation %d is the newest, asked for is a new generation %d", ErrBorn, newest.Number, want)
+	case want > record.MaxGenerations:
+		return nil, record.ID{}, fmt.Errorf("%w: a cluster has at most %d generations", ErrProposal, record.MaxGenerations)
+	}
+	k, held := n.keys[newest.Number]
+	if !held {
+		return nil, record.ID{}, fmt.Errorf("%w of generation %d", ErrNoKey, newest.Number)
+	}
+	return &record.Next{Generation: newest, Key: k}, newest.ID, nil
+}
+
+// forgetProposals makes room for another. n.mu is held.
+func (n *Node) forgetProposals() {
+	for len(n.proposals) > 0 {
+		var oldest record.Hash
+		var at time.Time
+		for h, p := range n.proposals {
+			if at.IsZero() || p.at.Before(at) {
+				oldest, at = h, p.at
+			}
+		}
+		if len(n.proposals) < maxProposals && time.Since(at) < proposalFor {
+			return
+		}
+		n.proposals[oldest].mk.Destroy()
+		delete(n.proposals, oldest)
+	}
+}
+
+// Confirm makes a proposal a generation. The order is: the operator's signature
+// is checked, the key is sealed, the record is created in the store if there is
+// none. Only then does the node hold the key.
+func (n *Node) Confirm(ctx context.Context, c Confirmation) (kds.Generation, error) {
+	n.changing.Lock()
+	defer n.changing.Unlock()
+	p, err := n.confirmed(c)
+	if err != nil {
+		return 0, err
+	}
+	if err := n.seal(); err != nil {
+		n.drop(p)
+		return 0, err
+	}
+	name := generationName(p.g.Number)
+	ifs := []kv.If{{Name: name}}
+	made, err := n.o.Store.Commit(ctx, ifs, []kv.Put{{Name: name, Data: p.g.Encode()}})
+	n.wake() // whatever happened, look
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("%w: whether generation %d was made is unknown yet", err, p.g.Number)
+	case !made:
+		n.drop(p)
+		return 0, fmt.Errorf("%w: another node was first", ErrBorn)
+	}
+	n.o.Logger.Info("master key generation was made", "generation", int(p.g.Number))
+	return p.g.Number, n.accept(p)
+}
+
+// confirmed takes the proposal that an operator signed, and makes it tentative.
+func (n *Node) confirmed(c Confirmation) (*proposal, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(c.Hash) != len(record.Hash{}) {
+		return nil, ErrProposal
+	}
+	h := record.Hash(c.Hash)
+	p := n.proposals[h]
+	if p == nil {
+		return nil, ErrProposal
+	}
+	p.g.Confirm(c.Operator, c.Signature)
+	g, err := record.Parse(p.g.Encode(), n.o.Config)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.After(n.state.Newest()); err != nil || n.tentative != nil {
+		return nil, fmt.Errorf("%w: a generation was made meanwhile", ErrBorn)
+	}
+	delete(n.proposals, h)
+	n.tentative = &proposal{g: g, mk: p.mk}
+	return n.tentative, nil
+}
+
+// drop forgets a tentative generation that is not in the store for certain.
+func (n *Node) drop(p *proposal) {
+	n.mu.Lock()
+	n.tentative = nil
+	empty := len(n.keys) == 0
+	n.mu.Unlock()
+	p.mk.Destroy()
+	if !empty {
+		if err := n.seal(); err != nil {
+			n.o.Logger.Error("seal", "error", err)
+		}
+	}
+}
+
+// accept takes a generation that is in the store.
+func (n *Node) accept(p *proposal) error {
+	n.mu.Lock()
+	generations, retirements := n.state.Encode()
+	n.mu.Unlock()
+	state, err := record.Build(append(generations, p.g.Encode()), retirements, n.o.Config)
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	n.state, n.tentative, n.keys[p.g.Number] = state, nil, p.mk
+	n.mu.Unlock()
+	if p.g.Number == 1 {
+		return n.promote() // there is nobody else yet
+	}
+	return n.seal()
+}

@@ -1,0 +1,116 @@
+package cluster
+
+import (
+	"context"
+	"crypto/hpke"
+	"fmt"
+
+	"github.com/coffer-fs/coffer/kds"
+	"github.com/coffer-fs/coffer/kds/attest"
+	"github.com/coffer-fs/coffer/kds/cluster/peer"
+	"github.com/coffer-fs/coffer/kds/cluster/record"
+)
+
+// recovery is what a node that waits has of the custodians. The key lives in
+// its enclave and ends with the process, or when the node has the master keys.
+type recovery struct {
+	sk       hpke.PrivateKey
+	evidence attest.Evidence
+	gathered map[kds.Generation]*record.Gathering
+}
+
+// recover begins to take shares, if that is not done yet. n.mu is held.
+func (n *Node) recover() (*recovery, error) {
+	if n.stateName() != Waiting {
+		return nil, ErrNotWaiting
+	}
+	if n.recovery == nil {
+		sk, err := hpke.MLKEM768X25519().GenerateKey()
+		if err != nil {
+			return nil, err
+		}
+		e, err := n.o.Platform.Quote(RecoveryData(n.o.Config.Cluster.Name, sk.PublicKey().Bytes()))
+		if err != nil {
+			return nil, err
+		}
+		n.recovery = &recovery{sk, e, map[kds.Generation]*record.Gathering{}}
+	}
+	for _, g := range n.missing() {
+		if n.recovery.gathered[g.Number] == nil {
+			n.recovery.gathered[g.Number] = g.Gather()
+		}
+	}
+	return n.recovery, nil
+}
+
+// show is what custodians need. n.mu is held.
+func (n *Node) showRecovery(r *recovery) *Recovery {
+	out := &Recovery{Key: r.sk.PublicKey().Bytes(), Evidence: r.evidence}
+	for _, g := range n.missing() {
+		out.Records = append(out.Records, g.Encode())
+	}
+	out.Shares = n.shareStatus(r)
+	return out
+}
+
+func (n *Node) shareStatus(r *recovery) []ShareStatus {
+	var all []ShareStatus
+	for _, g := range n.missing() {
+		if s := r.gathered[g.Number]; s != nil {
+			all = append(all, ShareStatus{g.Number, s.Have(), s.Need()})
+		}
+	}
+	return all
+}
+
+// Share takes a custodian's shares. With enough of them, of every generation
+// that is not retired, the node has the master keys again.
+func (n *Node) Share(_ context.Context, s Shares) ([]ShareStatus, error) {
+	n.changing.Lock()
+	defer n.changing.Unlock()
+	keys, status, err := n.gather(s)
+	if err != nil || keys == nil {
+		return status, err
+	}
+	if err := n.take(keys); err != nil {
+		return nil, err
+	}
+	n.o.Logger.Warn("master keys were recovered from the shares of custodians")
+	return status, n.promote()
+}
+
+// gather adds shares; keys are not nil when there are enough.
+func (n *Node) gather(s Shares) (peer.Keys, []ShareStatus, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r, err := n.recover()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, one := range s.Shares {
+		g := r.gathered[one.Generation]
+		if g == nil {
+			return nil, nil, fmt.Errorf("%w: of generation %d, which is not missing", record.ErrShare, one.Generation)
+		}
+		if err := g.Add(s.Custodian, r.sk, one.Sealed); err != nil {
+			return nil, nil, err
+		}
+		n.o.Logger.Info("share of a custodian", "custodian", s.Custodian, "generation", int(one.Generation), "have", g.Have(), "need", g.Need())
+	}
+	status := n.shareStatus(r)
+	for _, one := range status {
+		if one.Need == 0 || one.Have < one.Need {
+			return nil, status, nil
+		}
+	}
+	keys := peer.Keys{}
+	for _, g := range n.missing() {
+		k, err := r.gathered[g.Number].Key()
+		if err != nil {
+			keys.Destroy()
+			return nil, nil, err
+		}
+		keys[g.Number] = k
+	}
+	return keys, status, nil
+}

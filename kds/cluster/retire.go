@@ -1,0 +1,39 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/coffer-fs/coffer/kds/cluster/record"
+)
+
+// Retire ends a generation that an operator signed the end of. It must not be
+// the current one of this node.
+func (n *Node) Retire(ctx context.Context, b []byte) error {
+	n.changing.Lock()
+	defer n.changing.Unlock()
+	r, err := record.ParseRetirement(b, n.o.Config)
+	if err != nil {
+		return err
+	}
+	n.mu.RLock()
+	state, current := n.state, n.current
+	n.mu.RUnlock()
+	g, err := state.Find(r)
+	switch {
+	case err != nil:
+		return err
+	case g.Number >= current:
+		return fmt.Errorf("%w: generation %d is the current one of this node", ErrProposal, g.Number)
+	}
+	if err := n.create(ctx, retiredName(g.Number), b); err != nil {
+		return err
+	}
+	n.wake()
+	n.o.Logger.Info("master key generation was retired", "generation", int(g.Number))
+	stored, err := n.readState(ctx)
+	if err != nil {
+		return err
+	}
+	return n.reconcile(ctx, stored)
+}
