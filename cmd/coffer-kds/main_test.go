@@ -38,7 +38,7 @@ func TestScripts(t *testing.T) {
 		Dir:   "testdata",
 		Setup: setupQuotes,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "node": node, "halt": halt, "damage": damage, "operator": operator,
+			"exits": exits, "node": node, "halt": halt, "damage": damage, "operator": operator, "nodeconfig": nodeconfigFile, "becomes": becomes,
 		},
 	})
 }

@@ -46,9 +46,7 @@ func (n *Node) look(ctx context.Context) {
 	err := n.update(ctx)
 	n.mu.Lock()
 	before := n.storeErr
-	if n.storeErr = err; err == nil {
-		n.looked = time.Now()
-	}
+	n.storeErr = err
 	n.bury()
 	n.mu.Unlock()
 	switch {
@@ -83,6 +81,9 @@ func (n *Node) update(ctx context.Context) error {
 	if err := n.reconcile(ctx, stored); err != nil {
 		return err
 	}
+	n.mu.Lock()
+	n.looked = time.Now()
+	n.mu.Unlock()
 	if err := n.fetchMissing(ctx); err != nil {
 		return err
 	}
