@@ -26,13 +26,24 @@ type file struct {
 	excess bool             // extents may lie behind its size: see trim
 	mtime  int64            // ns since 1970; 0 unless newer than the volume's
 	atime  int64            // the same
+	ctime  int64            // the same; if it is 0, mtime stands for it too
 	blocks map[int64][]byte // buffered, by index, each BlockSize long
 	cost   int              // of flushing it, as note has it
 	edits  uint64           // grows when the contents change
 }
 
 // changed reports whether anything must be flushed. Callers hold mu.
-func (h *file) changed() bool { return len(h.blocks) > 0 || h.mtime != 0 || h.atime != 0 }
+func (h *file) changed() bool {
+	return len(h.blocks) > 0 || h.mtime != 0 || h.atime != 0 || h.ctime != 0
+}
+
+// touch notes that the contents changed just now. Callers hold mu.
+func (h *file) touch() {
+	h.mtime = now()
+	if h.ctime != 0 {
+		h.ctime = h.mtime
+	}
+}
 
 // hold returns the file in memory, making it if need be. The caller must drop it.
 func (f *Tree) hold(i Ino) *file {
@@ -126,6 +137,9 @@ func (f *Tree) overlay(a *Attr) {
 		if a.Ctime.Before(a.Mtime) {
 			a.Ctime = a.Mtime
 		}
+	}
+	if h.ctime != 0 {
+		a.Ctime = fromNanos(h.ctime)
 	}
 	if h.atime != 0 {
 		a.Atime = fromNanos(h.atime)

@@ -197,6 +197,9 @@ func (p *pending) apply(tx *store.Tx) error {
 	if h.atime != 0 {
 		n.atime = h.atime
 	}
+	if h.ctime != 0 {
+		n.ctime = h.ctime
+	}
 	return putInode(tx, h.ino, n)
 }
 
@@ -241,6 +244,6 @@ func (g *group) done(p *pending) {
 	if p.inline != nil {
 		h.inline = true
 	}
-	h.mtime, h.atime = 0, 0
+	h.mtime, h.atime, h.ctime = 0, 0, 0
 	g.tree.dropBlocks(h, p.blocks)
 }

@@ -61,8 +61,10 @@ func (f *Tree) reapForgotten(ctx context.Context) {
 	inos := f.forgotten
 	f.forgotten = nil
 	f.filesMu.Unlock()
-	for _, i := range inos {
-		f.unnamed(ctx, i)
+	for len(inos) > 0 {
+		n := min(len(inos), maxReapBatch)
+		f.reapMany(ctx, inos[:n])
+		inos = inos[n:]
 	}
 }
 

@@ -91,28 +91,95 @@ func (f *Tree) reapStep(tx *store.Tx, i Ino) (done bool, err error) {
 	if done, err = deleteItems(tx, i, maxExtentsPerUpdate); err != nil || !done {
 		return false, err
 	}
-	for _, k := range []store.Key{orphanKey(i), trimKey(i)} {
-		if err := tx.Delete(k); err != nil {
-			return false, err
-		}
+	if err := deleteMarks(tx, i); err != nil {
+		return false, err
 	}
 	return true, f.countInodes(tx, -1)
 }
 
 // reapInMemory deletes an orphan that was let go by whoever had it open.
 func (f *Tree) reapInMemory(ctx context.Context, h *file) {
+	if f.letGo(h) {
+		f.reapLogged(ctx, h.ino)
+	}
+}
+
+// letGo takes an orphan that nobody has open out of memory, and reports whether it
+// is to be deleted.
+func (f *Tree) letGo(h *file) bool {
 	again := f.bury(h)
 	f.filesMu.Lock()
+	defer f.filesMu.Unlock()
 	if h.refs == 0 {
 		delete(f.files, h.ino)
 	}
-	f.filesMu.Unlock()
-	if again || f.options.ReadOnly {
+	return !again && !f.options.ReadOnly
+}
+
+func (f *Tree) reapLogged(ctx context.Context, i Ino) {
+	if err := f.reap(context.WithoutCancel(ctx), i); err != nil {
+		f.options.Logger.Warn("delete orphan", "inode", i, "error", err) // the next Open tries again
+	}
+}
+
+// maxReapBatch is how many small orphans are deleted in one Update.
+const maxReapBatch = 64
+
+// reapMany deletes orphans that were forgotten, unless somebody has them open: the
+// small ones in one Update.
+func (f *Tree) reapMany(ctx context.Context, inos []Ino) {
+	var dead []Ino
+	for _, i := range inos {
+		h := f.hold(i)
+		f.setOrphan(h, true)
+		if f.release(h) && !f.waits(i) && f.letGo(h) {
+			dead = append(dead, i)
+		}
+	}
+	if len(dead) == 0 {
 		return
 	}
-	if err := f.reap(context.WithoutCancel(ctx), h.ino); err != nil {
-		f.options.Logger.Warn("delete orphan", "inode", h.ino, "error", err) // the next Open tries again
+	var rest []Ino
+	err := f.st.UpdateFreeing(context.WithoutCancel(ctx), func(tx *store.Tx) (err error) {
+		rest, err = f.reapSmall(tx, dead)
+		return err
+	})
+	if err != nil {
+		rest = dead // one by one, to name the one it failed at
 	}
+	for _, i := range rest {
+		f.reapLogged(ctx, i)
+	}
+}
+
+// reapSmall deletes orphans of few items, and returns the others.
+func (f *Tree) reapSmall(tx *store.Tx, inos []Ino) (rest []Ino, err error) {
+	for _, i := range inos {
+		n, err := getInode(tx, i)
+		if err != nil {
+			return nil, err
+		}
+		if n.links > 0 {
+			return nil, damaged("inode %d has %d names and is to be deleted", i, n.links)
+		}
+		done, err := deleteItems(tx, i, smallFile)
+		if err != nil {
+			return nil, err
+		}
+		if !done {
+			rest = append(rest, i)
+			continue
+		}
+		if err := deleteMarks(tx, i); err != nil {
+			return nil, err
+		}
+	}
+	return rest, f.countInodes(tx, len(rest)-len(inos))
+}
+
+// deleteMarks deletes the items of an orphan that stand elsewhere.
+func deleteMarks(tx *store.Tx, i Ino) error {
+	return firstErr(tx.Delete(orphanKey(i)), tx.Delete(trimKey(i)))
 }
 
 // bury has whoever comes to hold the file from now on find it gone, and forgets
@@ -121,7 +188,7 @@ func (f *Tree) bury(h *file) (again bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	again, h.gone = h.gone, true
-	h.mtime, h.atime = 0, 0
+	h.mtime, h.atime, h.ctime = 0, 0, 0
 	f.dropBlocks(h, slices.Collect(maps.Keys(h.blocks)))
 	return again
 }

@@ -25,6 +25,9 @@ type SetAttr struct {
 func (f *Tree) SetAttr(ctx context.Context, i Ino, s SetAttr) (Attr, error) {
 	h := f.hold(i)
 	defer f.drop(ctx, h)
+	if s.onlyTimes() && f.setTimes(ctx, h, s) {
+		return f.GetAttr(ctx, i)
+	}
 	var a Attr
 	change := func(n *inode) error { return s.apply(n) }
 	var err error
@@ -54,6 +57,33 @@ func (f *Tree) SetAttr(ctx context.Context, i Ino, s SetAttr) (Attr, error) {
 		return Attr{}, err
 	}
 	return a, nil
+}
+
+// onlyTimes reports whether nothing but times are set.
+func (s SetAttr) onlyTimes() bool {
+	return s.Mode == nil && s.UID == nil && s.GID == nil && s.Size == nil && !s.KillPriv
+}
+
+// setTimes buffers times as it buffers data: a kernel that keeps times itself sends
+// them each time it sends data. It reports whether it did: not for directories, nor
+// after an error, which the caller then comes upon itself.
+func (f *Tree) setTimes(ctx context.Context, h *file, s SetAttr) bool {
+	if f.options.ReadOnly || f.admit(ctx, fileCost) != nil {
+		return false
+	}
+	defer f.admitted(fileCost)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if f.load(ctx, h) != nil {
+		return false
+	}
+	n := inode{mtime: h.mtime, atime: h.atime}
+	if s.apply(&n) != nil || n.ctime == 0 || s.Mtime != nil && n.mtime == 0 || s.Atime != nil && n.atime == 0 {
+		return false // 0 stands for none
+	}
+	h.mtime, h.atime, h.ctime = n.mtime, n.atime, n.ctime
+	f.note(h)
+	return true
 }
 
 func (s SetAttr) apply(n *inode) error {

@@ -118,7 +118,7 @@ func (f *Tree) writeBuffered(ctx context.Context, h *file, p []byte, off int64) 
 		p, off = p[n:], off+int64(n)
 	}
 	h.size = max(h.size, off)
-	h.mtime = now()
+	h.touch()
 	f.note(h)
 	return nil
 }
@@ -215,14 +215,15 @@ func (f *Tree) writeDirect(ctx context.Context, h *file, p []byte, off int64) er
 // are sealed, to the volume with a size of at least end.
 func (g *group) grow(ctx context.Context, end, skip, to int64) error {
 	h := g.files[0].file
-	size, mtime := h.size, h.mtime
-	h.size, h.mtime = max(h.size, end), now()
+	size, mtime, ctime := h.size, h.mtime, h.ctime
+	h.size = max(h.size, end)
+	h.touch()
 	err := g.seal(ctx, g.files[0], skip, to)
 	if err == nil {
 		err = g.run(ctx)
 	}
 	if err != nil {
-		h.size, h.mtime = size, mtime
+		h.size, h.mtime, h.ctime = size, mtime, ctime
 	}
 	return err
 }

@@ -146,7 +146,7 @@ func sealAll(s *Store, frames []placed) {
 
 // each calls fn for 0..n-1, on all cores if there is enough to do.
 func each(n int, fn func(i int)) {
-	workers := min(runtime.GOMAXPROCS(0), n/(parallelFrames/2))
+	workers := min(runtime.GOMAXPROCS(0), runtime.NumCPU(), n/(parallelFrames/2))
 	if workers < 2 {
 		for i := range n {
 			fn(i)

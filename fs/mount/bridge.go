@@ -22,14 +22,14 @@ type bridge struct {
 	t       *fs.Tree
 	logger  *slog.Logger
 	server  *fuse.Server // set by Init, before any request
-	handles handles
+	handles *handles
 	known   known
 }
 
 func newBridge(t *fs.Tree, l *slog.Logger) *bridge {
 	b := &bridge{
 		RawFileSystem: fuse.NewDefaultRawFileSystem(), t: t, logger: l,
-		handles: handles{open: map[uint64]handle{}, writers: map[fs.Ino]int{}}, known: known{count: map[fs.Ino]uint64{}},
+		handles: newHandles(t), known: known{count: map[fs.Ino]uint64{}},
 	}
 	t.KeepKnown(b.known.has)
 	return b

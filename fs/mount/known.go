@@ -49,6 +49,7 @@ func (b *bridge) entry(out *fuse.EntryOut, a fs.Attr) {
 // Forget is called when the kernel forgets an inode it was told of so often.
 func (b *bridge) Forget(node, count uint64) {
 	if b.known.remove(fs.Ino(node), count) {
+		b.handles.forget(fs.Ino(node))
 		b.t.Forgotten(fs.Ino(node))
 	}
 }

@@ -56,12 +56,10 @@ func (b *bridge) Rename(_ <-chan struct{}, in *fuse.RenameIn, name, newName stri
 		b.t.Rename(background, fs.Ino(in.NodeId), name, fs.Ino(in.Newdir), newName, in.Flags))
 }
 
-func (b *bridge) OpenDir(_ <-chan struct{}, _ *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	out.OpenFlags = fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE
-	return fuse.OK
+// OpenDir is not needed, as Open is not.
+func (b *bridge) OpenDir(<-chan struct{}, *fuse.OpenIn, *fuse.OpenOut) fuse.Status {
+	return fuse.ENOSYS
 }
-
-func (b *bridge) ReleaseDir(*fuse.ReleaseIn) {}
 
 func (b *bridge) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
 	return b.readDir(in, false, func(e fuse.DirEntry, _ fs.Attr) bool { return out.AddDirEntry(e) })
