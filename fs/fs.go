@@ -53,6 +53,7 @@ type Tree struct {
 	st      *store.Store
 	options Options
 	hashKey [16]byte
+	hashes  sync.Pool // of *nameHash
 	// view calls fn with a constant state of the volume: the present one, or that
 	// of a snapshot. Constant after Open.
 	view func(ctx context.Context, fn func(*store.Tx) error) error

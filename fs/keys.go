@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"hash"
 	"math"
 
 	"github.com/coffer-fs/coffer/store"
@@ -63,13 +64,25 @@ func typeEnd(object uint64, t uint8) store.Key {
 	return store.Key{Object: object, Type: t, Sub: math.MaxUint64}
 }
 
+// nameHash is a keyed hash to be used again, with room for what goes in and out.
+type nameHash struct {
+	hash.Hash
+	name []byte
+	sum  [sha256.Size]byte
+}
+
 // hash is the keyed hash of a name, so that nobody who chooses names can
 // choose where their items fall.
 func (f *Tree) hash(name string) uint64 {
-	h := hmac.New(sha256.New, f.hashKey[:])
-	h.Write([]byte(name))
-	var sum [sha256.Size]byte
-	v := binary.BigEndian.Uint64(h.Sum(sum[:0]))
+	h, ok := f.hashes.Get().(*nameHash)
+	if !ok {
+		h = &nameHash{Hash: hmac.New(sha256.New, f.hashKey[:])}
+	}
+	defer f.hashes.Put(h)
+	h.Reset()
+	h.name = append(h.name[:0], name...)
+	h.Write(h.name)
+	v := binary.BigEndian.Uint64(h.Sum(h.sum[:0]))
 	if v == math.MaxUint64 {
 		return 0
 	}

@@ -22,6 +22,11 @@ type Flush struct {
 // NewFlush begins a flush. The caller must Close it after its Update.
 func (s *Store) NewFlush() *Flush { return &Flush{s: s, class: spaceFreeing} }
 
+// frameBytes is how much of a stream one frame holds. Larger ones would not be
+// sealed or read in order any faster, and whoever reads 4 KiB of one must fetch and
+// open all of it.
+const frameBytes = 16 << 10
+
 // placed is a frame that has its place in a batch and is yet to be sealed.
 type placed struct {
 	batch *batch
@@ -31,12 +36,12 @@ type placed struct {
 }
 
 // Seal seals p, the bytes of object from offset off on, and returns
-// the extents, in order, that hold it: one frame for each MaxFrame bytes. p may
+// the extents, in order, that hold it: one frame for each frameBytes. p may
 // be reused afterwards. It must not be called inside of Update.
 // Object and offset must be those under which the extents will be put.
 // ErrFull only if the room was not reserved.
 func (f *Flush) Seal(ctx context.Context, object, off uint64, p []byte) ([]Extent, error) {
-	extents := make([]Extent, 0, (len(p)+MaxFrame-1)/MaxFrame)
+	extents := make([]Extent, 0, (len(p)+frameBytes-1)/frameBytes)
 	for len(p) > 0 {
 		frames, es, err := f.place(object, off, p)
 		sealAll(f.s, frames)
@@ -65,7 +70,7 @@ func (f *Flush) place(object, off uint64, p []byte) ([]placed, []Extent, error) 
 	var frames []placed
 	var extents []Extent
 	for len(p) > 0 {
-		n := min(len(p), MaxFrame)
+		n := min(len(p), frameBytes)
 		if f.class == spaceCleaning {
 			n = s.fitting(n)
 		}

@@ -5,10 +5,9 @@
 // simulated enclaves; package coffer refuses it to release enclaves.
 //
 // Node ids of the kernel are inode numbers, which are never used twice, so all
-// that is remembered for the kernel's sake are open files, and how often it was
-// told of each inode. The
-// kernel may cache names, attributes and data for as long as it likes: nobody
-// else changes the filesystem while it is mounted.
+// that is remembered for the kernel's sake is how often it was told of each inode.
+// It opens files without asking, and may cache names, attributes and data for as long
+// as it likes: nobody else changes the filesystem while it is mounted.
 package mount
 
 import (

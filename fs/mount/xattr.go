@@ -1,15 +1,24 @@
 package mount
 
 import (
+	"errors"
 	"strings"
+	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/coffer-fs/coffer/fs"
 )
 
+// labelName is what SELinux keeps labels in. Where there is none, ls takes "not
+// supported" for the answer for all files, and asks for the next one otherwise.
+const labelName = "security.selinux"
+
 func (b *bridge) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, name string, dest []byte) (uint32, fuse.Status) {
 	v, err := b.t.GetXattr(background, fs.Ino(in.NodeId), name)
+	if name == labelName && errors.Is(err, syscall.ENODATA) {
+		return 0, fuse.Status(syscall.EOPNOTSUPP)
+	}
 	if err != nil {
 		return 0, b.status("getxattr", in.NodeId, err)
 	}

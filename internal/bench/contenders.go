@@ -111,14 +111,14 @@ func newCoffer(dir, size string) (contender, error) {
 		return nil, err
 	}
 	m := &mounted{label: "coffer", point: filepath.Join(dir, "mnt")}
-	m.command = append([]string{"bin/coffer", "mount", "--foreground", volume, m.point}, flags...)
+	m.command = append([]string{"bin/coffer", "mount", "--foreground", "--allow-other", volume, m.point}, flags...)
 	return m, m.begin()
 }
 
 func newGocryptfs(dir string) (contender, error) {
 	m := &mounted{label: "gocryptfs", point: filepath.Join(dir, "mnt")}
 	cipher, password := filepath.Join(dir, "cipher"), filepath.Join(dir, "password")
-	m.command = []string{"gocryptfs", "-q", "-fg", "-passfile", password, cipher, m.point}
+	m.command = []string{"gocryptfs", "-q", "-fg", "-allow_other", "-passfile", password, cipher, m.point}
 	if err := makeCipherDir(cipher, password); err != nil {
 		return nil, err
 	}
@@ -131,7 +131,7 @@ func newGocryptfs(dir string) (contender, error) {
 func newSecurefs(dir string) (contender, error) {
 	m := &mounted{label: "securefs", point: filepath.Join(dir, "mnt")}
 	cipher, password := filepath.Join(dir, "cipher"), filepath.Join(dir, "password")
-	m.command = []string{"securefs", "mount", "--keyfile", password, "--pass", "benchmark", cipher, m.point}
+	m.command = []string{"securefs", "mount", "-o", "allow_other", "--keyfile", password, "--pass", "benchmark", cipher, m.point}
 	if err := makeCipherDir(cipher, password); err != nil {
 		return nil, err
 	}
@@ -145,7 +145,7 @@ func newCryfs(dir string) (contender, error) {
 	m := &mounted{label: "cryfs", point: filepath.Join(dir, "mnt"), input: "benchmark\n"}
 	cipher := filepath.Join(dir, "cipher")
 	// The same cipher as the others.
-	m.command = []string{"cryfs", "-f", "--cipher", "aes-256-gcm", cipher, m.point}
+	m.command = []string{"cryfs", "-f", "-o", "allow_other", "--cipher", "aes-256-gcm", cipher, m.point}
 	m.environment = []string{"CRYFS_FRONTEND=noninteractive", "CRYFS_NO_UPDATE_CHECK=true", "CRYFS_LOCAL_STATE_DIR=" + filepath.Join(dir, "state")}
 	if err := os.MkdirAll(cipher, 0o755); err != nil {
 		return nil, err

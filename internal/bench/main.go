@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -26,7 +27,7 @@ import (
 type options struct {
 	rounds     int
 	dir        string
-	only       []string
+	only       *regexp.Regexp
 	contenders []string
 	parts      []string
 	add        bool
@@ -38,13 +39,14 @@ func main() {
 	var only, contenders, parts string
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds; the medians are shown")
 	flag.StringVar(&o.dir, "dir", "", "directory on the disk to measure; default a temporary one")
-	flag.StringVar(&only, "only", "", "run only workloads whose names contain one of these, separated by commas")
+	flag.StringVar(&only, "only", "", "run only workloads whose names match this regular expression")
 	flag.StringVar(&contenders, "contenders", "coffer,gocryptfs,securefs,cryfs,plain", "who is measured")
 	flag.StringVar(&parts, "parts", "mounts,library,growth", "which parts are run")
 	flag.BoolVar(&o.add, "add", false, "keep what bench-out/bench.json has of other workloads")
 	flag.BoolVar(&o.list, "list", false, "name the workloads and end")
 	flag.Parse()
-	o.only, o.contenders, o.parts = strings.Split(only, ","), strings.Split(contenders, ","), strings.Split(parts, ",")
+	o.only = regexp.MustCompile(only)
+	o.contenders, o.parts = strings.Split(contenders, ","), strings.Split(parts, ",")
 	if err := o.run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -52,9 +54,7 @@ func main() {
 }
 
 // wanted reports whether a workload is to be run.
-func (o options) wanted(name string) bool {
-	return slices.ContainsFunc(o.only, func(part string) bool { return strings.Contains(name, part) })
-}
+func (o options) wanted(name string) bool { return o.only.MatchString(name) }
 
 func (o options) run() error {
 	if o.list {
@@ -68,12 +68,21 @@ func (o options) run() error {
 		return err
 	}
 	defer os.RemoveAll(work)
+	if err := os.Chmod(work, 0o755); err != nil { // the databases run as another user
+		return err
+	}
 	rs, err := loadResults(o.add)
 	if err != nil {
 		return err
 	}
-	for _, part := range []func(options, string, *results) error{options.mounts, options.library, options.growth} {
-		if err := part(o, work, rs); err != nil {
+	for _, part := range []struct {
+		name string
+		run  func(work string, rs *results) error
+	}{{"mounts", o.mounts}, {"library", o.library}, {"growth", o.growth}} {
+		if !slices.Contains(o.parts, part.name) {
+			continue
+		}
+		if err := part.run(work, rs); err != nil {
 			return err
 		}
 		if err := rs.save(); err != nil {
