@@ -79,10 +79,21 @@ func (f *Tree) flushAll(ctx context.Context, keep *file) error {
 	return err
 }
 
+// frameBytes is how much of a stream one frame holds. Larger ones are not sealed or
+// read in order any faster, and whoever reads 4 KiB of one must fetch and open all
+// of it.
+const frameBytes = 16 << 10
+
+func (f *Tree) newFlush() *store.Flush {
+	fl := f.st.NewFlush()
+	fl.FrameBytes = frameBytes
+	return fl
+}
+
 // flushFiles brings what is buffered of some files to the volume. They are
 // locked.
 func (f *Tree) flushFiles(ctx context.Context, files []*file) error {
-	fl := f.st.NewFlush()
+	fl := f.newFlush()
 	defer fl.Close()
 	g := &group{tree: f, flush: fl}
 	for _, h := range files {

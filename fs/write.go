@@ -200,7 +200,7 @@ func (f *Tree) writeDirect(ctx context.Context, h *file, p []byte, off int64) er
 			return err
 		}
 	}
-	fl := f.st.NewFlush()
+	fl := f.newFlush()
 	defer fl.Close()
 	sealed, err := fl.Seal(ctx, uint64(h.ino), uint64(from), whole)
 	if err != nil {

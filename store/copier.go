@@ -233,7 +233,7 @@ func (c *copier) read(ctx context.Context, pieces []piece) ([]byte, error) {
 
 // write seals the data of the pieces anew and lets their items refer to it.
 func (c *copier) write(ctx context.Context, pieces []piece, data []byte) (again bool, err error) {
-	f := &Flush{s: c.s, class: spaceCleaning}
+	f := &Flush{FrameBytes: MaxFrame, s: c.s, class: spaceCleaning}
 	defer f.Close()
 	var runs []run
 	for len(pieces) > 0 {

@@ -14,18 +14,16 @@ import (
 // Until Close the frames it sealed are kept although nothing refers to them. It
 // is used by one goroutine.
 type Flush struct {
+	// FrameBytes is the most that one frame holds, 1..MaxFrame. Default: MaxFrame.
+	FrameBytes int
+
 	s      *Store
 	class  spaceClass
 	pinned []*segment
 }
 
 // NewFlush begins a flush. The caller must Close it after its Update.
-func (s *Store) NewFlush() *Flush { return &Flush{s: s, class: spaceFreeing} }
-
-// frameBytes is how much of a stream one frame holds. Larger ones would not be
-// sealed or read in order any faster, and whoever reads 4 KiB of one must fetch and
-// open all of it.
-const frameBytes = 16 << 10
+func (s *Store) NewFlush() *Flush { return &Flush{FrameBytes: MaxFrame, s: s, class: spaceFreeing} }
 
 // placed is a frame that has its place in a batch and is yet to be sealed.
 type placed struct {
@@ -36,12 +34,12 @@ type placed struct {
 }
 
 // Seal seals p, the bytes of object from offset off on, and returns
-// the extents, in order, that hold it: one frame for each frameBytes. p may
+// the extents, in order, that hold it: one frame for each FrameBytes. p may
 // be reused afterwards. It must not be called inside of Update.
 // Object and offset must be those under which the extents will be put.
 // ErrFull only if the room was not reserved.
 func (f *Flush) Seal(ctx context.Context, object, off uint64, p []byte) ([]Extent, error) {
-	extents := make([]Extent, 0, (len(p)+frameBytes-1)/frameBytes)
+	extents := make([]Extent, 0, (len(p)+f.FrameBytes-1)/f.FrameBytes)
 	for len(p) > 0 {
 		frames, es, err := f.place(object, off, p)
 		sealAll(f.s, frames)
@@ -70,7 +68,7 @@ func (f *Flush) place(object, off uint64, p []byte) ([]placed, []Extent, error) 
 	var frames []placed
 	var extents []Extent
 	for len(p) > 0 {
-		n := min(len(p), frameBytes)
+		n := min(len(p), f.FrameBytes)
 		if f.class == spaceCleaning {
 			n = s.fitting(n)
 		}

@@ -88,7 +88,10 @@ func New(t *fs.Tree, point string, o Options) (*Mount, error) {
 		Logger:                   log.New(logWriter{o.Logger}, "", 0),
 		Debug:                    o.Debug,
 		EnableAcl:                true,
-		ExtraCapabilities:        fuse.CAP_WRITEBACK_CACHE | fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_DONT_MASK,
+		// There is no file to splice from, and finding that out takes four
+		// calls of the system for every read.
+		DisableSplice:     true,
+		ExtraCapabilities: fuse.CAP_WRITEBACK_CACHE | fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_DONT_MASK,
 	}
 	if o.ReadOnly {
 		fuseOptions.Options = append(fuseOptions.Options, "ro")
