@@ -10,7 +10,7 @@ import (
 
 // readAheadKiB is how far the kernel reads ahead of a program that reads in
 // order: one request of the largest size.
-const readAheadKiB = maxWrite >> 10
+const readAheadKiB = 4 * maxWrite >> 10
 
 // raiseReadAhead lets the kernel read further ahead than the 128 KiB that it
 // allows a FUSE filesystem to ask for. It takes root, and without it reading is
