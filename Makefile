@@ -55,6 +55,11 @@ bench: build
 speedtest1:
 	scripts/speedtest1.sh
 
+# What cleaning costs whoever writes: make bench-cleaning BENCHFLAGS="-size 4096"
+.PHONY: bench-cleaning
+bench-cleaning:
+	$(GO) run ./internal/bench/cleaning $(BENCHFLAGS)
+
 # make conformance PJDFSTEST=dir, a built pjdfstest
 .PHONY: conformance
 conformance: build

@@ -77,16 +77,16 @@ func amplification(tb testing.TB, capacity int64, percent int) (float64, []time.
 		tb.Fatal(err)
 	}
 	o.waits = nil
-	before := v.Stats().BytesAppended
+	before, forced := v.Stats().BytesAppended, s.Forced()
 	if err := o.write(2*o.blocks, 64, random); err != nil {
 		tb.Fatal(err)
 	}
 	wa := float64(v.Stats().BytesAppended-before) / float64(2*o.blocks*block)
 	space = s.Space()
 	slices.Sort(o.waits)
-	tb.Logf("%d MiB, %d %% full: amplification %.2f, a write takes %v at the median, %v at 99 %%, %v at most",
+	tb.Logf("%d MiB, %d %% full: amplification %.2f, a write takes %v at the median, %v at 99 %%, %v at most, room was made %d times by who wrote",
 		capacity>>20, 100*space.Used/(space.Used+space.Available), wa,
-		o.waits[len(o.waits)/2], o.waits[len(o.waits)*99/100], o.waits[len(o.waits)-1])
+		o.waits[len(o.waits)/2], o.waits[len(o.waits)*99/100], o.waits[len(o.waits)-1], s.Forced()-forced)
 	if err := s.Close(); err != nil {
 		tb.Fatal(err)
 	}

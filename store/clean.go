@@ -13,11 +13,15 @@ import (
 // the checkpoint after it deletes the segment. It consists of ordinary updates
 // and checkpoints: a crash in its middle leaves nothing to be tidied up.
 
-// cleanBest empties the segment that is best emptied next. ErrFull if there is none
+// cleanBest empties the segment that is best emptied next, if there are more than so
+// many still. ErrFull if there is none
 // of which so much is dead.
-func (s *Store) cleanBest(ctx context.Context, gain int64) error {
+func (s *Store) cleanBest(ctx context.Context, most int, gain int64) error {
 	s.cleanMu.Lock()
 	defer s.cleanMu.Unlock()
+	if s.hasAtMost(most) {
+		return nil // another one made room meanwhile
+	}
 	s.mu.Lock()
 	g, count := s.victim(gain), len(s.table.byID)
 	s.mu.Unlock()
@@ -74,7 +78,7 @@ func (s *Store) emptyLog(ctx context.Context, g *segment) error {
 	if err := s.drain(ctx); err != nil { // its last batches may be in memory still
 		return err
 	}
-	c := &copier{s: s, seg: g}
+	c := &copier{s: s, seg: g, copied: s.gaining(g)}
 	err := s.walkFrames(ctx, g, func(frames []frameRecord) error { return c.copyFrames(ctx, frames) })
 	if err != nil {
 		return err

@@ -35,15 +35,22 @@ func (s *Store) cleaner(ctx context.Context) {
 			return
 		case <-s.cleanKicks:
 		}
-		most := s.roomFor(spaceUser, true) - s.highWater()
-		for more := true; more; {
-			var err error
-			more, err = s.cleanStep(ctx, most, gainInTime)
-			if err != nil && !errors.Is(err, ErrFull) && ctx.Err() == nil && s.Err() == nil {
-				s.logger.Warn("clean", "error", err)
-			}
-			more = more && err == nil && ctx.Err() == nil
+		s.cleanInTime(ctx)
+	}
+}
+
+// cleanInTime cleans until there are enough free segments, or nothing is left that
+// is worth it.
+func (s *Store) cleanInTime(ctx context.Context) {
+	defer s.cleans()()
+	most := s.roomFor(spaceUser, true) - s.highWater()
+	for more := true; more; {
+		var err error
+		more, err = s.cleanStep(ctx, most, gainInTime)
+		if err != nil && !errors.Is(err, ErrFull) && ctx.Err() == nil && s.Err() == nil {
+			s.logger.Warn("clean", "error", err)
 		}
+		more = more && err == nil && ctx.Err() == nil
 	}
 }
 
@@ -60,7 +67,7 @@ func (s *Store) cleanStep(ctx context.Context, most int, gain int64) (more bool,
 	if s.emptied() >= s.maxEmptied() {
 		return true, s.reclaimDead(ctx)
 	}
-	err = s.cleanBest(ctx, gain)
+	err = s.cleanBest(ctx, most, gain)
 	if errors.Is(err, ErrFull) && s.emptied() > 0 {
 		err = s.reclaimDead(ctx)
 	}

@@ -20,8 +20,9 @@ const (
 // copier copies what lives in one log segment into the open log. It is used by
 // the holder of cleanMu.
 type copier struct {
-	s   *Store
-	seg *segment
+	s      *Store
+	seg    *segment
+	copied func() // called after each copy
 }
 
 // piece is an extent item that refers to the segment being emptied.
@@ -146,6 +147,7 @@ func (c *copier) copyAll(ctx context.Context, pieces []piece) (again bool, err e
 	for len(pieces) > 0 {
 		n := c.chunk(pieces)
 		changed, err := c.copyChunk(ctx, pieces[:n])
+		c.copied()
 		if err != nil {
 			return false, err
 		}

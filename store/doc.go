@@ -28,6 +28,10 @@
 //	          mu      the map, the table, the open batch, all counters;
 //	                  never held over a call to the host
 //
+// Whoever writes while the cleaner is behind waits a little with each write, so that
+// it need not wait long for the last segment (pace.go). The cleaner never waits for
+// a writer.
+//
 // View takes mu only to begin and to end.
 //
 // Whoever waits for room holds none of these. The cleaner needs room itself, and

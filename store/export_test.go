@@ -77,3 +77,36 @@ func (s *Store) CleanStep(ctx context.Context) error {
 
 // SetSlice makes a scrub verify so many bytes at a time.
 func (o *ScrubOptions) SetSlice(n int64) { o.slice = n }
+
+// Forced is how often a writer had to make room itself.
+func (s *Store) Forced() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pacing.forced
+}
+
+// Cleans lets writers believe that a cleaner is at work until done is called, and
+// WaitsForCleaner tells whether one of them waits for it.
+func (s *Store) Cleans() (done func()) { return s.cleans() }
+
+// WaitsForCleaner is explained at Cleans.
+func (s *Store) WaitsForCleaner() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pacing.moved != nil
+}
+
+// Gained lets the cleaner have gained so many segments.
+func (s *Store) Gained(segments int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pacing.gained += int64(segments) * s.segmentSize
+	s.paced()
+}
+
+// Ahead is how much a writer can write before he waits for the cleaner, in bytes.
+func (s *Store) Ahead() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ahead() - paceHalves*s.segmentSize/2
+}

@@ -39,6 +39,7 @@ type placed struct {
 // Object and offset must be those under which the extents will be put.
 // ErrFull only if the room was not reserved.
 func (f *Flush) Seal(ctx context.Context, object, off uint64, p []byte) ([]Extent, error) {
+	f.s.pace(ctx, f.class)
 	extents := make([]Extent, 0, (len(p)+f.FrameBytes-1)/f.FrameBytes)
 	for len(p) > 0 {
 		frames, es, err := f.place(object, off, p)

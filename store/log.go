@@ -271,6 +271,7 @@ func (s *Store) tryPrepareNext(ctx context.Context, class spaceClass) (done bool
 	defer s.mu.Unlock()
 	s.log.next = g
 	s.making--
+	s.paced()
 	return true, nil
 }
 

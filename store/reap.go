@@ -44,6 +44,7 @@ func (s *Store) reap(ctx context.Context) (count int, err error) {
 	s.sweep(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.gone(len(dead))
 	return int(s.deleted - before), nil
 }
 

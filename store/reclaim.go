@@ -18,6 +18,8 @@ func (s *Store) reclaim(ctx context.Context, class spaceClass, next bool) error 
 	}
 	s.reclaimMu.Lock()
 	defer s.reclaimMu.Unlock()
+	defer s.cleans()()
+	s.countForced(class, next)
 	for range maxReclaimTries {
 		before := s.deletedSoFar()
 		more, err := s.cleanStep(ctx, s.roomFor(class, next), gainAtNeed)

@@ -59,7 +59,8 @@ type Store struct {
 	views          map[uint64]int // active, by the tick they started at
 	tick           uint64         // grows with every root, and when segments are reaped
 	graves         []grave
-	deleted        uint64        // segments so far
+	deleted        uint64 // segments so far
+	pacing         pacing
 	lent           int           // segments that emptying one may take beyond the limit
 	released       chan struct{} // closed when a View or a Flush ends; nil if nobody waits
 	snapshots      snapshotSet
