@@ -51,16 +51,22 @@ func TestCrash(t *testing.T) {
 	t.Logf("%d cuts in %d runs, %.1f s", cuts, runs, time.Since(start).Seconds())
 }
 
-// TestCrashFor is TestCrash for as long as -crash.for says.
+// outcomesPerRound is how many outcomes TestCrashFor tries of short runs, every
+// twenty runs that it cuts.
+const outcomesPerRound = 4000
+
+// TestCrashFor is TestCrash and TestA36_ReorderUnsynced for as long as -crash.for
+// says.
 func TestCrashFor(t *testing.T) {
-	seed, cuts, runs := newSeed(t), 0, uint64(0)
+	seed, cuts, outcomes, runs := newSeed(t), 0, 0, uint64(0)
 	for start := time.Now(); time.Since(start) < *crashFor; runs++ {
 		cuts += crashRun(t, seed+runs)
 		if runs%20 == 0 {
-			fmt.Printf("%d cuts in %d runs, %.0f s, now -seed %d\n", cuts, runs+1, time.Since(start).Seconds(), seed+runs)
+			outcomes += matrixRun(t, seed+runs, outcomesPerRound)
+			fmt.Printf("%d cuts and %d outcomes in %d runs, %.0f s, now -seed %d\n", cuts, outcomes, runs+1, time.Since(start).Seconds(), seed+runs)
 		}
 	}
-	t.Logf("%d cuts in %d runs", cuts, runs)
+	t.Logf("%d cuts and %d outcomes in %d runs", cuts, outcomes, runs)
 }
 
 // snapshot is the machine between two host calls, and what is known then.
