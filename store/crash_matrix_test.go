@@ -7,6 +7,7 @@ import (
 
 	"github.com/coffer-fs/coffer/store"
 	"github.com/coffer-fs/coffer/store/host/memhost"
+	"github.com/coffer-fs/coffer/store/storetest"
 )
 
 // maxOutcomes is up to how many outcomes of one crash all are tried. Of more, so
@@ -30,7 +31,10 @@ func matrixRun(t *testing.T, seed uint64, most int) (tried int) {
 	r := rand.New(rand.NewPCG(seed, 5))
 	p := newPlan(r)
 	p.capacity, p.steps, p.slots = store.MinCapacity, 12+r.IntN(20), min(p.slots, 4)
-	rec := &recorder{Host: memhost.New(p.host)}
+	rec := newRecorder(memhost.New(p.host), nil)
+	if p.anchored {
+		rec = newRecorder(rec.Host, &storetest.Anchor{})
+	}
 	h, err := p.record(rec, r)
 	if err != nil {
 		t.Fatalf("-seed %d: recording, after %q: %v", seed, rec.calls(), err)
@@ -92,7 +96,11 @@ func fatesOf(p memhost.Pending) int {
 // outcome opens what one crash leaves, and looks at everything.
 func (c *cut) outcome(fates []memhost.Fate, seed uint64) error {
 	h := c.disk.Crash(memhost.CrashOptions{Seed: seed, Decide: func(i int, _ memhost.Pending) memhost.Fate { return fates[i] }})
-	s, err := store.Open(bg, h, c.options)
+	a := c.anchor
+	if a != nil {
+		a = a.Hold(func() {}) // a copy
+	}
+	s, err := c.open(h, a, false)
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
