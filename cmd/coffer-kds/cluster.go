@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"path/filepath"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"github.com/coffer-fs/coffer/kds/cluster"
 	"github.com/coffer-fs/coffer/kds/cluster/kv"
 	"github.com/coffer-fs/coffer/kds/nodeconfig"
+	"github.com/coffer-fs/coffer/kds/server"
 )
 
 const storeFile = "cluster.store"
@@ -66,13 +66,13 @@ func (f *clusterFlags) load(of bool) (*nodeconfig.Config, error) {
 }
 
 // openCluster opens the node's hold on the master keys of its cluster.
-func (f *clusterFlags) openCluster(c *nodeconfig.Config, p attest.Platform, v attest.Verifier, dir string, log *audit.Log, logger *slog.Logger) (*cluster.Node, func(), error) {
+func (f *clusterFlags) openCluster(c *nodeconfig.Config, p attest.Platform, so server.Options, dir string, log *audit.Log) (*cluster.Node, func(), error) {
 	store, err := f.openStore(c, dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	o := cluster.Options{Config: c, Platform: p, Verifier: v, Store: store, Dir: dir, Audit: log,
-		Address: f.nodeAddr, Peers: f.peers, Logger: logger}
+	o := cluster.Options{Config: c, Platform: p, Verifier: so.Verifier, Store: store, Dir: dir, Audit: log, Orders: so.Orders,
+		Address: f.nodeAddr, Peers: f.peers, Logger: so.Logger}
 	if f.nodeListen != "" {
 		if o.Listener, err = net.Listen("tcp", f.nodeListen); err != nil {
 			_ = store.Close()
@@ -91,10 +91,10 @@ func (f *clusterFlags) openCluster(c *nodeconfig.Config, p attest.Platform, v at
 		return nil, nil, &failure{exitMaster, err, fmt.Sprintf("if this node runs another build than before, move %q away: it gets the keys from another node", filepath.Join(dir, cluster.SealedFile))}
 	}
 	if c.Cluster.Threshold == 0 {
-		logger.Warn("the cluster has no custodians: if all nodes are lost, every key is lost")
+		so.Logger.Warn("the cluster has no custodians: if all nodes are lost, every key is lost")
 	}
 	if p.Mode() == attest.Simulation {
-		logger.Warn("the nodes are simulated: the cluster keeps a development master key, and protects nothing")
+		so.Logger.Warn("the nodes are simulated: the cluster keeps a development master key, and protects nothing")
 	}
 	return n, closeAll, nil
 }

@@ -187,6 +187,34 @@ func retire(ctx context.Context, f personFlags, generation kds.Generation) error
 	return &failure{exitCluster, fmt.Errorf("the node knows no generation %d", generation), ""}
 }
 
+func newForget() *cobra.Command {
+	var f personFlags
+	address := ""
+	c := &cobra.Command{
+		Use:   "forget",
+		Short: "Say that a node of a cluster will not come back",
+		Long: `forget takes a lost node out of those who remember how far anchors and orders have
+come: most of them must be there for either to change. What only lost nodes
+remember is then forgotten: make sure that the store was not set back meanwhile.`,
+		Args: usage(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			p, k, err := f.operator()
+			if err != nil {
+				return err
+			}
+			s, err := p.Status(c.Context())
+			if err != nil {
+				return asked(err)
+			}
+			return asked(p.Forget(c.Context(), address, s.Forgotten+1, k))
+		},
+	}
+	f.add(c, "operator-key", "file of the operator's key")
+	c.Flags().StringVar(&address, "address", "", "of the lost node, as status shows it (required)")
+	_ = c.MarkFlagRequired("address")
+	return c
+}
+
 func newRecover() *cobra.Command {
 	var f personFlags
 	c := &cobra.Command{

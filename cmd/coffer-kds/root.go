@@ -19,7 +19,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &failure{exitUsage, err, fmt.Sprintf("see %q", c.CommandPath()+" --help")}
 	})
-	root.AddCommand(newServe(), newStatus(), newInit(), newRotate(), newRetire(), newRecover(), newAudit(), newEvidence(), newPolicy(), newOrders(), newVersion(),
+	root.AddCommand(newServe(), newStatus(), newInit(), newRotate(), newRetire(), newForget(), newRecover(), newAudit(), newEvidence(), newPolicy(), newOrders(), newVersion(),
 		newCustodian())
 	return root
 }

@@ -93,28 +93,26 @@ func serve(c *cobra.Command, f serveFlags) error {
 	}
 	var member *cluster.Node
 	if f.ofCluster() {
-		node, closeStore, err := f.cluster.openCluster(config, p, o.Verifier, f.data, log, logger)
+		node, closeStore, err := f.cluster.openCluster(config, p, o, f.data, log)
 		if err != nil {
 			return err
 		}
 		defer closeStore()
-		member, o.Masters, o.Routes = node, []master.Provider{node}, node.Routes()
+		member, o.Masters, o.Routes, o.Anchors = node, []master.Provider{node}, node.Routes(), node.Anchors()
 	} else {
 		mk, err := openMaster(f.data)
 		if err != nil {
 			return err
 		}
 		o.Masters = []master.Provider{mk}
-	}
-	defer o.Masters[0].Close()
-	anchors, err := openAnchors(filepath.Join(f.data, anchorDir))
-	if err != nil {
-		return err
-	}
-	defer anchors.Close()
-	if len(f.cluster.etcd) == 0 { // else every node would have its own
+		anchors, err := openAnchors(filepath.Join(f.data, anchorDir))
+		if err != nil {
+			return err
+		}
+		defer anchors.Close()
 		o.Anchors = anchors
 	}
+	defer o.Masters[0].Close()
 	node, err := server.New(o)
 	if err != nil {
 		return &failure{exitPlatform, err, ""}

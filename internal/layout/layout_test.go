@@ -141,7 +141,7 @@ func TestTrustedSideLinksNoHost(t *testing.T) {
 	}
 }
 
-var fakes = regexp.MustCompile(`/(storetest|hosttest|faulthost|kdstest|anchortest|fstest|crashtest)$|^testing$`)
+var fakes = regexp.MustCompile(`/(storetest|hosttest|faulthost|kdstest|anchortest|etcdtest|fstest|crashtest)$|^testing$`)
 
 func TestBinariesLinkNoFakes(t *testing.T) {
 	for _, p := range list(t, "./cmd/...") {

@@ -18,7 +18,7 @@ import (
 // secret; what changes something is signed by an operator, or is a share.
 func (n *Node) Routes() map[string]server.Route {
 	return map[string]server.Route{
-		StatusPath: {Method: http.MethodGet, Serve: func(context.Context, []byte) (any, error) { return n.Status() }},
+		StatusPath: {Method: http.MethodGet, Serve: func(ctx context.Context, _ []byte) (any, error) { return n.status(ctx) }},
 		ProposePath: post(func(ctx context.Context, q struct {
 			Generation kds.Generation `json:"generation"`
 		}) (any, error) {
@@ -30,6 +30,9 @@ func (n *Node) Routes() map[string]server.Route {
 		}),
 		RetirePath: post(func(ctx context.Context, q Retire) (any, error) {
 			return struct{}{}, n.Retire(ctx, q.Record)
+		}),
+		ForgetPath: post(func(ctx context.Context, q Forget) (any, error) {
+			return struct{}{}, n.Forget(ctx, q)
 		}),
 		SharePath: post(func(ctx context.Context, q Shares) (any, error) {
 			s, err := n.Share(ctx, q)
@@ -63,6 +66,21 @@ func refusal(err error) error {
 		return server.Refuse(http.StatusForbidden, err)
 	}
 	return err
+}
+
+// status is Status, with what the store says of witnesses.
+func (n *Node) status(ctx context.Context) (Status, error) {
+	s, err := n.Status()
+	if err != nil || s.State != Member {
+		return s, err
+	}
+	r, err := n.ledger.Peek(ctx)
+	if err != nil {
+		s.Store = err.Error()
+		return s, nil
+	}
+	s.Witnesses, s.Forgotten = r.Members, r.Forgotten
+	return s, nil
 }
 
 // Status is how the node is.

@@ -6,6 +6,7 @@
 //	rest      the keys are sealed to the platform                        sealed.go
 //	recovery  custodians bring the keys back when all nodes are lost     recovery.go
 //	rotation  a new generation beside the old ones                       birth.go
+//	anchors   what all nodes share and must not go back       shared.go, witness.go
 //	retiring  nobody derives from a generation any more                  retire.go
 //
 // The store that the nodes agree on is not trusted: what it holds is signed by
@@ -38,10 +39,12 @@ import (
 	"github.com/coffer-fs/coffer/kds/attest"
 	"github.com/coffer-fs/coffer/kds/audit"
 	"github.com/coffer-fs/coffer/kds/cluster/kv"
+	"github.com/coffer-fs/coffer/kds/cluster/ledger"
 	"github.com/coffer-fs/coffer/kds/cluster/peer"
 	"github.com/coffer-fs/coffer/kds/cluster/record"
 	"github.com/coffer-fs/coffer/kds/master"
 	"github.com/coffer-fs/coffer/kds/nodeconfig"
+	"github.com/coffer-fs/coffer/kds/orders"
 	"github.com/coffer-fs/coffer/key"
 )
 
@@ -82,6 +85,8 @@ type Options struct {
 	// Audit is told before a master key is given to another node.
 	Audit Auditor
 
+	// Orders are the operator's, which all nodes share. Default none.
+	Orders *orders.Keeper
 	// Listener is for other nodes. Default: there are none.
 	Listener net.Listener
 	// Address is how other nodes reach the listener. Default its own address.
@@ -115,6 +120,12 @@ type Node struct {
 	dying     []dying
 
 	woken chan struct{}
+
+	ledger  *ledger.Ledger
+	witness *witness
+
+	shared   time.Time // owned by loop, as is shareErr
+	shareErr error
 }
 
 var _ master.Provider = (*Node)(nil)
@@ -148,6 +159,8 @@ func Open(o Options) (*Node, error) {
 	n := &Node{o: o, typ: Type(o.Platform.Mode()), keys: peer.Keys{}, proposals: map[record.Hash]*proposal{},
 		members: map[string]*member{}, woken: make(chan struct{}, 1),
 		party: &peer.Party{Cluster: o.Config.Cluster.Name, Platform: o.Platform, Verifier: o.Verifier, Peers: o.Config.Cluster.Peers}}
+	n.witness = &witness{n: n}
+	n.ledger = ledger.New(o.Store, n, n.witness)
 	if err := n.party.Init(); err != nil {
 		return nil, err
 	}
@@ -187,6 +200,7 @@ func (n *Node) loop(ctx context.Context) {
 	defer ticker.Stop()
 	for {
 		n.look(ctx)
+		n.share(ctx)
 		select {
 		case <-ctx.Done():
 			return

@@ -124,14 +124,25 @@ func (a *auditor) all() []audit.Entry {
 // start starts a node of w; dir is empty for a new one.
 func (w *world) start(t *testing.T, p attest.Platform, dir string, change func(*cluster.Options)) *node {
 	t.Helper()
+	return w.launch(t, p, dir, "127.0.0.1:0", change)
+}
+
+// startAt starts a node again, with the address that it had.
+func (w *world) startAt(t *testing.T, p attest.Platform, dir, addr string) *node {
+	t.Helper()
+	return w.launch(t, p, dir, addr, nil)
+}
+
+func (w *world) launch(t *testing.T, p attest.Platform, dir, addr string, change func(*cluster.Options)) *node {
+	t.Helper()
 	if dir == "" {
 		dir = t.TempDir()
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", addr)
 	must(t, err)
 	a := &auditor{}
 	o := cluster.Options{Config: w.config, Platform: p, Verifier: kdstest.Verifier(), Store: w.store, Dir: dir, Audit: a, Listener: l,
-		Interval: 20 * time.Millisecond}
+		Interval: 20 * time.Millisecond, Address: l.Addr().String()}
 	if change != nil {
 		change(&o)
 	}

@@ -3,6 +3,8 @@ package cluster
 import (
 	"errors"
 	"net/http"
+
+	"github.com/coffer-fs/coffer/kds/cluster/ledger"
 )
 
 // Starting and running.
@@ -38,4 +40,6 @@ var statuses = []struct {
 	{ErrProposal, http.StatusConflict},
 	{ErrNotWaiting, http.StatusConflict},
 	{ErrNoKey, http.StatusServiceUnavailable},
+	{ledger.ErrNoMajority, http.StatusServiceUnavailable},
+	{ledger.ErrOlder, http.StatusServiceUnavailable},
 }

@@ -110,7 +110,10 @@ func (n *Node) take(keys peer.Keys) error {
 }
 
 // handlers are what this node does for others.
-func (n *Node) handlers() peer.Handlers { return peer.Handlers{Give: n.give} }
+func (n *Node) handlers() peer.Handlers {
+	more := map[string]func(context.Context, []byte) (any, error){seenPath: n.witness.answerSeen}
+	return peer.Handlers{Give: n.give, More: more}
+}
 
 // give decides whether another node gets the master keys: it is written down,
 // and then done.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/coffer-fs/coffer/kds/cluster/ledger"
 	"github.com/coffer-fs/coffer/kds/cluster/record"
 )
 
@@ -25,6 +26,10 @@ func (n *Node) Retire(ctx context.Context, b []byte) error {
 		return err
 	case g.Number >= current:
 		return fmt.Errorf("%w: generation %d is the current one of this node", ErrProposal, g.Number)
+	}
+	// What the retired key authenticated could not be read any more.
+	if err := n.ledger.Update(ctx, nil, func(*ledger.Tx) error { return nil }); err != nil {
+		return err
 	}
 	if err := n.create(ctx, retiredName(g.Number), b); err != nil {
 		return err

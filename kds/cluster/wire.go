@@ -16,6 +16,7 @@ const (
 	ConfirmPath = "/cluster/confirm"
 	RetirePath  = "/cluster/retire"
 	SharePath   = "/cluster/share"
+	ForgetPath  = "/cluster/forget"
 )
 
 // The states of a node.
@@ -37,6 +38,10 @@ type Status struct {
 	Current       kds.Generation     `json:"current,omitempty"`
 	Generations   []GenerationStatus `json:"generations,omitempty"`
 	Members       []MemberStatus     `json:"members,omitempty"`
+	// Witnesses are the nodes that remember how far anchors and orders have
+	// come, and Forgotten the number of the last order to forget one.
+	Witnesses []string `json:"witnesses,omitempty"`
+	Forgotten uint64   `json:"forgotten,omitempty"`
 	// Store is what is wrong with the store, as this node sees it.
 	Store string `json:"store,omitempty"`
 	// Recovery is there while the node waits.

@@ -66,6 +66,13 @@ func (k *Keeper) Apply(ctx context.Context, text []byte) (Orders, error) {
 	return o, nil
 }
 
+// Text is the signed text of the orders in force, empty if there are none.
+func (k *Keeper) Text() []byte {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return bytes.Clone(k.text)
+}
+
 // Orders are those in force.
 func (k *Keeper) Orders() Orders {
 	k.mu.Lock()

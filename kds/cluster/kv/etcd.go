@@ -8,6 +8,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 )
 
 // DefaultTimeout is how long etcd may take for one request.
@@ -41,6 +43,11 @@ func OpenEtcd(endpoints []string, prefix string, o EtcdOptions) (*Etcd, error) {
 		Endpoints: endpoints, DialTimeout: o.Timeout, TLS: o.TLS, Logger: zap.NewNop(),
 		DialKeepAliveTime: 5 * time.Second, DialKeepAliveTimeout: o.Timeout,
 		MaxCallRecvMsgSize: 64 << 20,
+		// Without this, etcd is asked every two minutes only when it was away long.
+		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
+			MinConnectTimeout: o.Timeout,
+		})},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open etcd: %w", err)

@@ -107,19 +107,32 @@ func (a answer) keys() (Keys, error) {
 }
 
 // Post sends a message to the node at an address, without evidence: both know
-// what it must be authenticated with.
+// what it must be authenticated with. Connections are kept for the next one.
 func (p *Party) Post(ctx context.Context, addr, path string, message any) ([]byte, error) {
-	c, err := p.dial(ctx, addr)
+	b, err := json.Marshal(message)
 	if err != nil {
 		return nil, err
 	}
-	defer c.Close()
-	return post(c, path, message)
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+addr+path, bytes.NewReader(b))
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set(kds.VersionHeader, kds.Version)
+	a, err := p.pool.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	return read(a)
 }
 
-func (p *Party) dial(ctx context.Context, addr string) (*tls.Conn, error) {
+func (p *Party) dialOnly(ctx context.Context, addr string) (net.Conn, error) {
 	d := tls.Dialer{Config: p.config()}
-	c, err := d.DialContext(ctx, "tcp", addr)
+	return d.DialContext(ctx, "tcp", addr)
+}
+
+// dial is a connection that ends when ctx does.
+func (p *Party) dial(ctx context.Context, addr string) (*tls.Conn, error) {
+	c, err := p.dialOnly(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -148,8 +161,13 @@ func post(c *tls.Conn, path string, message any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return read(a)
+}
+
+// read reads a bounded answer.
+func read(a *http.Response) ([]byte, error) {
 	defer a.Body.Close()
-	b, err = io.ReadAll(io.LimitReader(a.Body, MaxBytes+1))
+	b, err := io.ReadAll(io.LimitReader(a.Body, MaxBytes+1))
 	switch {
 	case err != nil:
 		return nil, err

@@ -24,6 +24,8 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"net"
+	"net/http"
 	"time"
 
 	"github.com/coffer-fs/coffer/kds/attest"
@@ -73,6 +75,7 @@ type Party struct {
 	Peers    nodeconfig.Peers // who may be a node
 
 	certificate tls.Certificate
+	pool        http.Client // for messages that need no evidence
 }
 
 // Init makes the node's certificate. It must be called first.
@@ -87,6 +90,14 @@ func (p *Party) Init() error {
 		return err
 	}
 	p.certificate = tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}
+	p.pool = http.Client{
+		Timeout: Timeout,
+		Transport: &http.Transport{
+			DialTLSContext:      func(ctx context.Context, _, addr string) (net.Conn, error) { return p.dialOnly(ctx, addr) },
+			MaxIdleConnsPerHost: 4, IdleConnTimeout: Timeout / 2, MaxResponseHeaderBytes: headerBytes,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	return nil
 }
 
