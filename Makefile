@@ -9,6 +9,7 @@ SHELL      := /bin/bash
 GO         ?= go
 FOR        ?= 10m
 FUZZTIME   ?= 60s
+CLUSTERFOR ?= 20s
 PKGS       := ./...
 
 .PHONY: build
@@ -40,6 +41,11 @@ lint:
 .PHONY: crash
 crash:
 	$(GO) test ./store -run TestCrashFor -count=1 -v -timeout 0 -crash.for=$(FOR)
+
+# Three KDS nodes and a real etcd under load, for CLUSTERFOR in each of seven states.
+.PHONY: cluster
+cluster:
+	$(GO) test ./cmd/coffer-kds -run 'TestCluster' -count=1 -v -timeout 0 -cluster.for=$(CLUSTERFOR)
 
 .PHONY: fuzz
 fuzz:
