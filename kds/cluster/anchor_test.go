@@ -23,29 +23,50 @@ import (
 	"github.com/coffer-fs/coffer/kds/orders"
 )
 
-// The one suite, on a node, on the node started again, and on another node.
+// The one suite, on a node that is alone, and started again.
 func TestAnchors(t *testing.T) {
 	anchortest.Run(t, func(t *testing.T) anchortest.Open {
 		w := newWorld(t, "")
 		p := release(t, build)
 		n := w.start(t, p, "", nil)
 		w.birth(n)
-		other := w.start(t, release(t, build), "", nil)
-		other.enrolled(2)
-		opened := 0
+		n.enrolled(1)
+		opened := false
 		return func(t *testing.T) anchor.Store {
-			opened++
-			if opened%2 == 0 {
-				return other.Anchors()
-			}
-			if opened > 1 {
+			if opened {
 				addr := n.o.Address
 				n.stop()
 				n = w.startAt(t, p, n.o.Dir, addr)
 			}
+			opened = true
 			return n.Anchors()
 		}
 	})
+}
+
+// What one node was told, every node says, and they change it in turns.
+func TestAnchorsOfTwoNodes(t *testing.T) {
+	w := newWorld(t, "")
+	a := w.start(t, release(t, build), "", nil)
+	w.birth(a)
+	b := w.start(t, release(t, build), "", nil)
+	b.enrolled(2)
+	v, now := anchortest.Volume(1), anchor.Record{}
+	for i := range uint64(20) {
+		n, other := a, b
+		if i%2 == 1 {
+			n, other = b, a
+		}
+		next := anchortest.Record(1, i+1)
+		must(t, n.Anchors().Swap(ctx, v, now, next))
+		if r, err := other.Anchors().Get(ctx, v); err != nil || r != next {
+			t.Fatalf("%+v, %v; want %+v", r, err, next)
+		}
+		if err := other.Anchors().Swap(ctx, v, now, next); !errors.Is(err, anchor.ErrConflict) {
+			t.Fatalf("from an old record: %v", err)
+		}
+		now = next
+	}
 }
 
 // enrolled waits until so many nodes remember.
