@@ -85,8 +85,8 @@ func (n *node) enrolled(members int) {
 type shelf struct {
 	mu sync.Mutex
 	kv.Store
-	now, then map[string]kv.Value
-	frozen    bool
+	then   map[string]kv.Value
+	frozen bool
 }
 
 func (s *shelf) Get(ctx context.Context, names ...string) ([]kv.Value, error) {
