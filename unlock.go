@@ -80,6 +80,7 @@ func (u *unlocker) fromKDS(ctx context.Context, slots []store.Slot) (int, key.Ke
 		return 0, key.Key{}, err
 	}
 	wrong := fmt.Errorf("%w: it has no key slot", ErrOtherSpec)
+	best, generation := -1, kds.Generation(0)
 	for i, s := range slots {
 		spec, _, err := ParseSlot(s)
 		switch {
@@ -87,14 +88,19 @@ func (u *unlocker) fromKDS(ctx context.Context, slots []store.Slot) (int, key.Ke
 			return 0, key.Key{}, err
 		case spec == nil:
 			wrong = fmt.Errorf("%w: it is for the key of one machine, the configuration names a key of the KDS", ErrOtherSpec)
-		case spec.Spec.Equal(want):
-			k, _, err := u.o.ask(ctx, want, spec.Generation)
-			return i, k, err
-		default:
+		case !spec.Spec.Equal(want):
 			wrong = otherSpec(spec.Spec, want)
+		case best < 0 || s.Generation > slots[best].Generation:
+			// During a migration to a newer master key there are two slots of one
+			// spec. The newer volume key opens what both do.
+			best, generation = i, spec.Generation
 		}
 	}
-	return 0, key.Key{}, wrong
+	if best < 0 {
+		return 0, key.Key{}, wrong
+	}
+	k, _, err := u.o.ask(ctx, want, generation)
+	return best, k, err
 }
 
 func (u *unlocker) fromMachine(slots []store.Slot) (int, key.Key, error) {

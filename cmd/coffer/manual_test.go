@@ -26,13 +26,24 @@ func TestManual(t *testing.T) {
 	}
 	dir := t.TempDir()
 	t.Cleanup(func() { unmountBelow(dir) })
-	c := exec.Command("bash", "-euxo", "pipefail", "-c", strings.ReplaceAll(script.String(), "127.0.0.1:8470", freeAddress(t)))
+	c := exec.Command("bash", "-euxo", "pipefail", "-c", freeAddresses(t, script.String()))
 	c.Dir = dir
 	c.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", seenEnv+"="+t.TempDir(),
 		"PATH="+filepath.Dir(buildKDS(t))+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+}
+
+// freeAddresses puts addresses that are free in place of those in a script.
+func freeAddresses(t *testing.T, script string) string {
+	free := map[string]string{}
+	return regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAllStringFunc(script, func(fixed string) string {
+		if free[fixed] == "" {
+			free[fixed] = freeAddress(t)
+		}
+		return free[fixed]
+	})
 }
 
 // freeAddress is one that was free a moment ago.
