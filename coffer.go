@@ -35,7 +35,7 @@ type Options struct {
 	Platform attest.Platform
 	// Volume is where the sealed bytes are. It must be set if the
 	// configuration has a persistent filesystem, and stays open. A release
-	// enclave needs one in another process.
+	// enclave needs one in another process: that of store/host/remote.
 	Volume host.Volume
 	// KDSURL is where the KDS is: one address, or those of several nodes,
 	// separated by commas, which are tried in this order. It is the host's to

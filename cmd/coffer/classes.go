@@ -19,6 +19,7 @@ import (
 	"github.com/coffer-fs/coffer/store"
 	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/host/local"
+	"github.com/coffer-fs/coffer/store/host/remote"
 )
 
 // class is a kind of error with its exit code, and what to do about it.
@@ -40,6 +41,11 @@ var classes = []class{
 	{coffer.ErrAnchor, exitConfig, "the anchor block is described in docs/operations.md"},
 	{host.ErrInUse, exitInUse, "unmount it, or wait until that process is gone; coffer info VOLUME shows who it is"},
 	{host.ErrFenced, exitInUse, "another process took the volume over: what was synced before is safe"},
+	{remote.ErrURL, exitUsage, "see coffer host serve --help"},
+	{remote.ErrUnauthorized, exitHost, "COMMAND --host.token-file FILE, with the token that it was started with"},
+	{remote.ErrUnreachable, exitHost, "is coffer host serve running there?"},
+	{remote.ErrAnswer, exitHost, "is it really a host process, of this version?"},
+	{remote.ErrFailed, exitHost, "its log says why: see standard error of coffer host serve"},
 	{local.ErrBusy, exitInUse, "somebody holds the volume's files for long: try again"},
 	{coffer.ErrOtherSpec, exitWrongKey, "use the configuration it was made for, or migrate it: coffer migrate VOLUME --config OLD --to NEW"},
 	{store.ErrWrongKey, exitWrongKey, "a key of one machine, or of a KDS with another master key, opens a volume only there"},
@@ -88,7 +94,7 @@ var classes = []class{
 	{attest.ErrNoEnclave, exitPlatform, "start it with EGo, or simulate an enclave: COMMAND --sim-cpu DIR"},
 	{attest.ErrSeal, exitPlatform, ""},
 	{kds.ErrPlatform, exitPlatform, ""},
-	{coffer.ErrHostInProcess, exitPlatform, "use the Go API"},
+	{coffer.ErrHostInProcess, exitPlatform, "serve its directory by coffer host serve, and name the volume by its address"},
 	{host.ErrExists, exitExists, "choose another place, or remove what is there"},
 	{host.ErrNotFound, exitNoVolume, "make one: coffer init VOLUME --config FILE"},
 	{fs.ErrNotExist, exitNotFound, ""},

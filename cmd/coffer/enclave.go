@@ -16,11 +16,11 @@ import (
 	"github.com/coffer-fs/coffer"
 	"github.com/coffer-fs/coffer/config"
 	"github.com/coffer-fs/coffer/kds/attest/platform"
-	"github.com/coffer-fs/coffer/store/host/local"
 )
 
 // enclaveFlags say which enclave the tool is, and where its KDS is.
 type enclaveFlags struct {
+	hostFlags
 	config, simCPU, enclave string
 	kdsURLs                 []string
 	kdsTimeoutSec           int
@@ -33,6 +33,7 @@ type enclaveFlags struct {
 const defaultTimeoutSec = 10
 
 func (f *enclaveFlags) register(c *cobra.Command) {
+	f.hostFlags.register(c)
 	c.Flags().StringVar(&f.config, "config", "", "measured configuration of the enclave (required)")
 	c.Flags().StringVar(&f.simCPU, "sim-cpu", "", "directory of a simulated CPU to run on; made if it is not there")
 	c.Flags().StringVar(&f.enclave, "enclave", "", "file that says who signed the simulated enclave")
@@ -63,7 +64,7 @@ func (f *enclaveFlags) options(c *cobra.Command, volume string) (coffer.Options,
 	if o.Config.PersistentFileSystemSize == 0 {
 		return o, nil, fmt.Errorf("%s: %w", f.config, coffer.ErrNotConfigured)
 	}
-	v, err := local.Open(volume)
+	v, err := f.open(c.Context(), volume)
 	if err != nil {
 		return o, nil, volumeError(volume, err)
 	}
@@ -126,10 +127,12 @@ func openPlatform(o platform.Options) (p coffer.Platform, err error) {
 	return p, nil
 }
 
-func (f *enclaveFlags) logger() (*slog.Logger, error) {
+func (f *enclaveFlags) logger() (*slog.Logger, error) { return newLogger(f.logLevel) }
+
+func newLogger(logLevel string) (*slog.Logger, error) {
 	var level slog.Level
-	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
-		return nil, usageError("it is debug, info, warn or error", "--log %q is not a level", f.logLevel)
+	if err := level.UnmarshalText([]byte(logLevel)); err != nil {
+		return nil, usageError("it is debug, info, warn or error", "--log %q is not a level", logLevel)
 	}
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})), nil
 }

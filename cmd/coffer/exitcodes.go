@@ -26,6 +26,7 @@ const (
 	exitReadOnly    = 19
 	exitInterrupted = 20
 	exitUnfinished  = 21
+	exitHost        = 22
 	exitPartial     = 27
 	exitStale       = 30
 	exitAnchor      = 31
@@ -55,6 +56,7 @@ var exitCodes = map[int]string{
 	exitReadOnly:    "the volume is read-only, or became it after a failure",
 	exitInterrupted: "stopped by a signal",
 	exitUnfinished:  "a migration is begun and must be finished first",
+	exitHost:        "the host process cannot be reached, refuses, fails or answers wrongly",
 	exitPartial:     "not everything could be salvaged; the list says what is lost",
 	exitStale:       "the volume is older than its anchor knows, or another copy than the one that goes on",
 	exitAnchor:      "the volume's anchor does not answer, is not configured, or knows nothing of the volume",

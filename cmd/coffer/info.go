@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -10,7 +11,9 @@ import (
 
 	"github.com/coffer-fs/coffer"
 	"github.com/coffer-fs/coffer/store"
+	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/host/local"
+	"github.com/coffer-fs/coffer/store/host/remote"
 	"github.com/coffer-fs/coffer/store/seal"
 )
 
@@ -43,6 +46,7 @@ type infoSlot struct {
 func newInfo() *cobra.Command {
 	var asJSON bool
 	var configPath string
+	var f hostFlags
 	c := &cobra.Command{
 		Use:   "info VOLUME",
 		Short: "Show what is public of a volume; needs no key",
@@ -52,7 +56,7 @@ host's word, needs no key, and changes nothing. With --config it shows the ancho
 too, which is in the measured configuration and not in the files.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, a []string) error {
-			r, err := info(c, a[0])
+			r, err := info(c, f, a[0])
 			if err != nil {
 				return volumeError(a[0], err)
 			}
@@ -65,13 +69,14 @@ too, which is in the measured configuration and not in the files.`,
 			return r.print(c.OutOrStdout())
 		},
 	}
+	f.register(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	c.Flags().StringVar(&configPath, "config", "", "measured configuration of the volume's enclave")
 	return c
 }
 
-func info(c *cobra.Command, volume string) (r infoResult, err error) {
-	v, err := local.Open(volume)
+func info(c *cobra.Command, f hostFlags, volume string) (r infoResult, err error) {
+	v, err := f.open(c.Context(), volume)
 	if err != nil {
 		return r, err
 	}
@@ -90,20 +95,30 @@ func info(c *cobra.Command, volume string) (r infoResult, err error) {
 	if r.Slots, err = infoSlots(h); err != nil {
 		return r, err
 	}
-	r.Holder, err = holderOf(volume)
+	r.Holder, err = f.holder(c.Context(), volume)
 	return r, err
 }
 
 // addUsage adds what the volume takes on the host.
-func (r *infoResult) addUsage(c *cobra.Command, v *local.Volume) error {
+func (r *infoResult) addUsage(c *cobra.Command, v host.Volume) error {
 	segments, err := v.Segments(c.Context())
 	if err != nil {
 		return err
 	}
-	u, err := v.Usage(c.Context())
+	u, err := usageOf(c.Context(), v)
 	r.Segments, r.HostBytes = len(segments), u.SegmentBytes+u.CatalogBytes
 	r.SpareBytes, r.FreeBytes = u.SpareBytes, u.FreeBytes
 	return err
+}
+
+// usageOf asks the directory, or the host process.
+func usageOf(ctx context.Context, v host.Volume) (local.Usage, error) {
+	r, ok := v.(*remote.Volume)
+	if !ok {
+		return v.(*local.Volume).Usage(ctx)
+	}
+	st, err := r.Status(ctx)
+	return local.Usage{SegmentBytes: st.SegmentBytes, SpareBytes: st.SpareBytes, CatalogBytes: st.CatalogBytes, FreeBytes: st.FreeBytes}, err
 }
 
 func infoSlots(h seal.Header) (slots []infoSlot, err error) {
@@ -131,7 +146,7 @@ func (r infoResult) print(w io.Writer) error {
 		p.line("migration  begun and not finished: run coffer migrate again")
 	}
 	if r.Holder != nil {
-		p.line("in use by  process %d (%q)", r.Holder.PID, r.Holder.What)
+		p.line("in use by  %s", r.Holder)
 	} else {
 		p.line("in use by  nobody")
 	}

@@ -1,16 +1,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/coffer-fs/coffer"
+	"github.com/coffer-fs/coffer/store"
 	"github.com/coffer-fs/coffer/store/host"
-	"github.com/coffer-fs/coffer/store/host/local"
+	"github.com/coffer-fs/coffer/store/host/remote"
 )
 
 func newInit() *cobra.Command {
@@ -19,7 +20,8 @@ func newInit() *cobra.Command {
 		Use:   "init VOLUME",
 		Short: "Make a volume with an empty filesystem",
 		Long: `init makes the directory VOLUME and in it a volume of the size that the
-configuration says (persistentFileSystemSize), sealed with the key it names.`,
+configuration says (persistentFileSystemSize), sealed with the key it names.
+VOLUME may also be the address of one at a host process: see coffer host serve.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, a []string) error { return initVolume(c, f, a[0]) },
 	}
@@ -37,15 +39,15 @@ func initVolume(c *cobra.Command, f enclaveFlags, volume string) error {
 	if o.Config.PersistentFileSystemSize == 0 {
 		return fmt.Errorf("%s: %w", f.config, coffer.ErrNotConfigured)
 	}
-	if err := noVolumeYet(volume); err != nil {
-		return err
+	if err := f.refuseExisting(c.Context(), volume); err != nil {
+		return volumeError(volume, err)
 	}
 	s, err := coffer.NewSecret(c.Context(), o)
 	if err != nil {
 		return volumeError(volume, err)
 	}
 	defer s.Key.Destroy()
-	err = makeVolume(volume, func(v host.Volume) error {
+	err = f.makeVolume(c.Context(), volume, func(v host.Volume) error {
 		o.Volume = v
 		return coffer.CreateWith(c.Context(), o, s, uint32(os.Getuid()), uint32(os.Getgid()))
 	})
@@ -56,44 +58,41 @@ func initVolume(c *cobra.Command, f enclaveFlags, volume string) error {
 	return err
 }
 
-// noVolumeYet refuses a place where there is a volume.
-func noVolumeYet(volume string) error {
-	v, err := local.Open(volume)
+// refuseExisting refuses a place where there is a volume, before a key is asked
+// for. At a host process that is one with a header.
+func (f hostFlags) refuseExisting(ctx context.Context, volume string) error {
+	v, err := f.open(ctx, volume)
 	if err != nil {
-		return nil // there is none: making it says what else is wrong
+		if remote.IsURL(volume) && !errors.Is(err, host.ErrNotFound) {
+			return err
+		}
+		return nil // making it says what is wrong
 	}
-	return volumeError(volume, errors.Join(fmt.Errorf("there is one already: %w", host.ErrExists), v.Close()))
+	if remote.IsURL(volume) {
+		_, _, err = store.ReadHeader(ctx, v)
+	}
+	if errors.Is(err, store.ErrNoVolume) {
+		return v.Close()
+	}
+	return errors.Join(fmt.Errorf("there is one already: %w", host.ErrExists), v.Close())
 }
 
 // makeVolume makes the place for a volume and lets fill make the volume; a failure
 // leaves nothing behind.
-func makeVolume(volume string, fill func(host.Volume) error) error {
-	if err := noVolumeYet(volume); err != nil {
-		return err
-	}
-	_, statErr := os.Lstat(volume)
-	if err := local.Create(volume); err != nil {
+func (f hostFlags) makeVolume(ctx context.Context, volume string, fill func(host.Volume) error) error {
+	if err := f.refuseExisting(ctx, volume); err != nil {
 		return volumeError(volume, err)
 	}
-	v, err := local.Open(volume)
+	undo, err := f.makePlace(ctx, volume)
+	if err != nil {
+		return volumeError(volume, err)
+	}
+	v, err := f.open(ctx, volume)
 	if err == nil {
 		err = errors.Join(fill(v), v.Close())
 	}
 	if err != nil {
-		return volumeError(volume, errors.Join(err, clearVolume(volume, statErr == nil)))
+		return volumeError(volume, errors.Join(err, undo()))
 	}
 	return nil
-}
-
-// clearVolume removes what was made of a volume, but not a directory that was
-// there before.
-func clearVolume(volume string, keep bool) error {
-	if !keep {
-		return os.RemoveAll(volume)
-	}
-	es, err := os.ReadDir(volume)
-	for _, e := range es {
-		err = errors.Join(err, os.RemoveAll(filepath.Join(volume, e.Name())))
-	}
-	return err
 }

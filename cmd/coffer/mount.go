@@ -172,4 +172,4 @@ func wait(ctx context.Context, m *mount.Mount, dir string, logger *slog.Logger) 
 }
 
 // mountSource is how the volume is found again from the mount.
-func mountSource(volume string) string { return "coffer:" + abs(volume) }
+func mountSource(volume string) string { return "coffer:" + absVolume(volume) }

@@ -54,7 +54,7 @@ func findVolume(r io.Reader, dir string) (volume string, err error) {
 	return volume, lines.Err()
 }
 
-// unescape undoes what the kernel does to white space in mountinfo.
+// unescape undoes what the kernel does to white space and # in mountinfo.
 func unescape(s string) string {
-	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\043`, "#", `\134`, `\`).Replace(s)
 }

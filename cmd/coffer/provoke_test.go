@@ -18,11 +18,14 @@ import (
 	"github.com/coffer-fs/coffer/store/host/faulthost"
 	"github.com/coffer-fs/coffer/store/host/local"
 	"github.com/coffer-fs/coffer/store/host/memhost"
+	"github.com/coffer-fs/coffer/store/host/remote"
 )
 
 // provoke has a test for each class of error that no script can provoke: those
 // of release enclaves, of hosts that fail, and of defects.
 var provoke = map[error]func(*testing.T) error{
+	remote.ErrAnswer:        wrongAnswer,
+	remote.ErrFailed:        hostFails,
 	kds.ErrNoKDS:            noKDS,
 	coffer.ErrHostInProcess: hostInProcess,
 	attest.ErrSeal:          noSealKey,

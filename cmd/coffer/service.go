@@ -113,7 +113,7 @@ func (s volumeService) clone(ctx context.Context, in cloneRequest) (out snapshot
 		return out, err
 	}
 	defer secret.Key.Destroy()
-	return out, makeVolume(in.To, func(v host.Volume) error {
+	return out, hostFlags{}.makeVolume(ctx, in.To, func(v host.Volume) error {
 		o := s.o
 		o.Volume = v
 		return s.v.CloneSnapshot(ctx, in.Name, o, secret, nil)

@@ -9,37 +9,48 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+
+	"github.com/coffer-fs/coffer/store/host/remote"
 )
 
 func newUmount() *cobra.Command {
-	return &cobra.Command{
+	var f hostFlags
+	c := &cobra.Command{
 		Use:   "umount DIR",
 		Short: "Unmount a volume, and wait until it is closed",
 		Long: `umount unmounts a volume and waits until the process that served it has closed
 it: only then everything is on the disk. It also clears away what a mount whose
 process was killed left behind.`,
 		Args: args(cobra.ExactArgs(1)),
-		RunE: func(c *cobra.Command, a []string) error { return umount(c.Context(), a[0]) },
+		RunE: func(c *cobra.Command, a []string) error { return f.umount(c.Context(), a[0]) },
 	}
+	f.register(c)
+	return c
 }
 
-func umount(ctx context.Context, dir string) error {
+func (f hostFlags) umount(ctx context.Context, dir string) error {
 	volume, err := mountedVolume(dir)
 	if err != nil {
 		return err
 	}
-	serving, err := holderOf(volume)
-	if err != nil {
-		return volumeError(volume, err)
+	serving, holderErr := f.holder(ctx, volume)
+	if holderErr != nil && !errors.Is(holderErr, remote.ErrUnreachable) {
+		return volumeError(volume, holderErr)
 	}
 	err = unmount(abs(dir), false)
 	if errors.Is(err, unix.EBUSY) {
 		return &failure{exitMountBusy, fmt.Errorf("%q is in use", dir), "close what is open in it: fuser -m " + quote(dir) + " shows who that is"}
 	}
-	if err != nil || serving == nil {
+	if err != nil {
 		return err
 	}
-	return volumeError(volume, waitReleased(ctx, volume, *serving))
+	if holderErr != nil { // so nobody can say whether all is on the disk
+		return volumeError(volume, fmt.Errorf("unmounted, but perhaps not closed: %w", holderErr))
+	}
+	if serving == nil {
+		return nil
+	}
+	return volumeError(volume, f.waitReleased(ctx, volume, *serving))
 }
 
 // unmount unmounts a directory: at once, or when nobody uses it any more. Who is
@@ -69,17 +80,17 @@ const (
 
 // waitReleased waits until a holder has let the volume go: only then all is on
 // disk.
-func waitReleased(ctx context.Context, volume string, serving holder) error {
+func (f hostFlags) waitReleased(ctx context.Context, volume string, serving holder) error {
 	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
 	defer cancel()
 	for {
-		h, err := holderOf(volume)
+		h, err := f.holder(ctx, volume)
 		if err != nil || h == nil || *h != serving {
 			return err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("unmounted, but process %d has not closed it: %w", serving.PID, ctx.Err())
+			return fmt.Errorf("unmounted, but %v has not closed it: %w", serving, ctx.Err())
 		case <-time.After(closePoll):
 		}
 	}

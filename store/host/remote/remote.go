@@ -85,13 +85,14 @@ type Volume struct {
 var _ host.Volume = (*Volume)(nil)
 
 // Open opens the volume at a URL: unix:SOCKET#VOLUME, https://HOST:PORT/VOLUME,
-// or http://127.0.0.1:PORT/VOLUME. ErrNotFound if the host has no such volume.
+// or http://127.0.0.1:PORT/VOLUME. ErrNotFound if the host has no such volume. It
+// does not wait for a host process that is not there: ErrUnreachable.
 func Open(ctx context.Context, url string, o Options) (*Volume, error) {
 	v, err := newVolume(url, o)
 	if err != nil {
 		return nil, fmt.Errorf("open volume: %w", err)
 	}
-	if _, err := v.Status(ctx); err != nil {
+	if _, err := v.status(ctx, v.once); err != nil {
 		v.http.CloseIdleConnections()
 		return nil, fmt.Errorf("open volume %q: %w", url, err)
 	}
@@ -106,7 +107,7 @@ func Create(ctx context.Context, url string, o Options) error {
 		return fmt.Errorf("create volume: %w", err)
 	}
 	defer v.http.CloseIdleConnections()
-	if _, err := v.retry(ctx, request{method: http.MethodPut}); err != nil {
+	if _, err := v.once(ctx, request{method: http.MethodPut}); err != nil {
 		return fmt.Errorf("create volume %q: %w", url, err)
 	}
 	return nil
@@ -176,8 +177,10 @@ func (v *Volume) drop() {
 }
 
 // Status is what the host process says of the volume.
-func (v *Volume) Status(ctx context.Context) (st wire.Status, err error) {
-	b, err := v.retry(ctx, request{method: http.MethodGet, limit: wire.MaxStatus})
+func (v *Volume) Status(ctx context.Context) (wire.Status, error) { return v.status(ctx, v.retry) }
+
+func (v *Volume) status(ctx context.Context, do doer) (st wire.Status, err error) {
+	b, err := do(ctx, request{method: http.MethodGet, limit: wire.MaxStatus})
 	if err != nil {
 		return st, err
 	}
@@ -201,6 +204,17 @@ func (v *Volume) Read(ctx context.Context, id host.SegmentID, off int64, p []byt
 // Segments implements host.Reader.
 func (v *Volume) Segments(ctx context.Context) ([]host.SegmentInfo, error) {
 	return segments(ctx, v.retry)
+}
+
+// once tries a call once.
+func (v *Volume) once(ctx context.Context, r request) (answer, error) {
+	a, err := v.do(ctx, r)
+	switch {
+	case err == nil || ctx.Err() != nil:
+	case isCut(err) || err == errBusy:
+		err = fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	return a, err
 }
 
 // retry tries a call that has its effect once, however often it is made, until

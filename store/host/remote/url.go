@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"path/filepath"
 	"strings"
 
 	"github.com/coffer-fs/coffer/store/host/remote/wire"
@@ -40,7 +41,7 @@ func parseURL(s string) (a address, err error) {
 		if i < 1 {
 			return a, fmt.Errorf("%q is not unix:SOCKET#VOLUME: %w", s, ErrURL)
 		}
-		a = address{network: "unix", dial: rest[:i], base: "http://unix", volume: rest[i+1:]}
+		a = address{network: "unix", dial: absPath(rest[:i]), base: "http://unix", volume: rest[i+1:]}
 	} else if a, err = parseTCP(s); err != nil {
 		return a, err
 	}
@@ -72,4 +73,26 @@ func parseTCP(s string) (a address, err error) {
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return ip != nil && ip.IsLoopback()
+}
+
+// AbsURL is a URL that means the same in every directory.
+func AbsURL(s string) string {
+	rest, ok := strings.CutPrefix(s, "unix:")
+	i := strings.LastIndexByte(rest, '#')
+	if !ok || i < 1 {
+		return s
+	}
+	return "unix:" + absPath(rest[:i]) + rest[i:]
+}
+
+// maxSocketPath is the longest path that a socket can be reached by.
+const maxSocketPath = 107
+
+// absPath lets a program that goes to another directory find its socket again,
+// unless only the short path leads there.
+func absPath(path string) string {
+	if a, err := filepath.Abs(path); err == nil && len(a) <= maxSocketPath {
+		return a
+	}
+	return path
 }

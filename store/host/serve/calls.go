@@ -347,6 +347,9 @@ func (c *call) appendSegment() error {
 	if err != nil {
 		return err
 	}
+	if err := host.CheckSegment(id, off, int(min(max(c.r.ContentLength, 0), host.MaxSegmentSize))); err != nil {
+		return err
+	}
 	synced, err := wire.ParseIDsText(c.r.Header.Get(wire.HeaderSync))
 	if err != nil {
 		return err

@@ -69,11 +69,11 @@ func (d *Dir) path(name string) (string, error) {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return path, fmt.Errorf("volume %q: %w", name, host.ErrNotFound)
+		return path, fmt.Errorf("there is none of that name: %w", host.ErrNotFound)
 	case err != nil:
 		return path, err
 	case !info.IsDir():
-		return path, fmt.Errorf("volume %q is not a directory: %w", name, host.ErrNotFound)
+		return path, fmt.Errorf("it is not a directory: %w", host.ErrNotFound)
 	}
 	return path, nil
 }

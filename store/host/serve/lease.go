@@ -88,25 +88,31 @@ var errLost = errors.New("no such lease here")
 func (s *Server) acquire(ctx context.Context, name string, token [wire.TokenSize]byte, q wire.LeaseRequest) (*lease, error) {
 	p, done := s.place(name)
 	defer done()
-	for {
-		p.mu.Lock()
-		l := p.lease
-		if l == nil || l.token == token || q.Takeover || !l.abandoned() {
-			break
-		}
-		p.mu.Unlock()
-		select { // its holder is gone, or comes back in a moment
-		case <-l.ended:
-		case <-time.After(grace):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+	if !q.Takeover && !q.Resume {
+		p.waitForGone(ctx, token)
 	}
+	p.mu.Lock()
 	defer p.mu.Unlock()
 	if l := p.lease; l != nil && l.token == token {
 		return l, nil
 	}
 	return p.begin(ctx, token, q)
+}
+
+// waitForGone waits for the end of a lease whose holder is gone, unless he comes
+// back.
+func (p *place) waitForGone(ctx context.Context, token [wire.TokenSize]byte) {
+	p.mu.Lock()
+	l := p.lease
+	p.mu.Unlock()
+	if l == nil || l.token == token || !l.abandoned() && !l.noticeGone(ctx) {
+		return
+	}
+	select {
+	case <-l.ended:
+	case <-time.After(grace + notice):
+	case <-ctx.Done():
+	}
 }
 
 // begin acquires the volume. p.mu is held.
@@ -237,6 +243,23 @@ func (l *lease) abandoned() bool {
 	l.connMu.Lock()
 	defer l.connMu.Unlock()
 	return l.idle != nil
+}
+
+// noticeGone waits a moment for the end of the last connection to the holder.
+func (l *lease) noticeGone(ctx context.Context) bool {
+	end := time.After(notice)
+	for {
+		select {
+		case <-end:
+			return false
+		case <-ctx.Done():
+			return false
+		case <-time.After(notice / 20):
+			if l.abandoned() {
+				return true
+			}
+		}
+	}
 }
 
 func (l *lease) expire() {

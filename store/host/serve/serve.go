@@ -24,6 +24,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -59,6 +60,9 @@ const (
 	maxPrepared = 8
 	// grace is how long a lease lasts without any connection.
 	grace = 3 * time.Second
+	// notice is how long whoever finds a volume in use waits for word that its
+	// holder's last connection has ended.
+	notice = 100 * time.Millisecond
 )
 
 // Backend is where the volumes are.
@@ -116,7 +120,15 @@ func New(b Backend, o Options) *Server {
 
 // Serve answers on l until Shutdown.
 func (s *Server) Serve(l net.Listener) error {
-	err := s.http.Serve(limitListener(l, MaxConnections))
+	var config *tls.Config
+	if t, ok := l.(*secured); ok {
+		l, config = t.Listener, t.config
+	}
+	l = limitListener(l, MaxConnections)
+	if config != nil {
+		l = tls.NewListener(l, config)
+	}
+	err := s.http.Serve(l)
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/coffer-fs/coffer/store/host"
+	"github.com/coffer-fs/coffer/store/host/local"
+	"github.com/coffer-fs/coffer/store/host/remote"
+)
+
+// hostFlags say how to reach a volume that a host process serves. A VOLUME is
+// such a one's address, or else a directory.
+type hostFlags struct {
+	tokenFile, caFile string
+}
+
+func (f *hostFlags) register(c *cobra.Command) {
+	c.Flags().StringVar(&f.tokenFile, "host.token-file", "", "file with the token that the host process of the volume wants")
+	c.Flags().StringVar(&f.caFile, "host.ca-file", "", "certificates that vouch for it, instead of the machine's own")
+}
+
+// open opens a volume.
+func (f hostFlags) open(ctx context.Context, volume string) (host.Volume, error) {
+	if !remote.IsURL(volume) {
+		return local.Open(volume)
+	}
+	o, err := f.options()
+	if err != nil {
+		return nil, err
+	}
+	return remote.Open(ctx, volume, o)
+}
+
+func (f hostFlags) options() (o remote.Options, err error) {
+	if f.tokenFile != "" {
+		if o.Token, err = readToken(f.tokenFile); err != nil {
+			return o, err
+		}
+	}
+	if f.caFile != "" {
+		pem, err := os.ReadFile(f.caFile)
+		if err != nil {
+			return o, err
+		}
+		o.TLS = &tls.Config{RootCAs: x509.NewCertPool()}
+		if !o.TLS.RootCAs.AppendCertsFromPEM(pem) {
+			return o, usageError("it is a file in PEM", "%q has no certificate", f.caFile)
+		}
+	}
+	return o, nil
+}
+
+const (
+	minTokenBytes = 16
+	maxTokenBytes = 1 << 10
+)
+
+// readToken reads a token: one line of printable characters.
+func readToken(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	b, err := io.ReadAll(io.LimitReader(file, maxTokenBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	b = bytes.TrimSpace(b)
+	bad := len(b) < minTokenBytes || len(b) > maxTokenBytes
+	for _, c := range b {
+		bad = bad || c <= ' ' || c >= 0x7f
+	}
+	if bad {
+		return nil, usageError("make one: head -c 32 /dev/urandom | base64 >"+quote(path),
+			"%q is not a token: one line of %d to %d printable characters", path, minTokenBytes, maxTokenBytes)
+	}
+	return b, nil
+}
+
+// absVolume names a volume so that it means the same in every directory.
+func absVolume(volume string) string {
+	if !remote.IsURL(volume) {
+		return abs(volume)
+	}
+	return remote.AbsURL(volume)
+}
+
+// holder says who holds a volume; nil if nobody does. Of one that a host process
+// serves it is that process's word.
+func (f hostFlags) holder(ctx context.Context, volume string) (h *holder, err error) {
+	if !remote.IsURL(volume) {
+		return holderOf(volume)
+	}
+	v, err := f.open(ctx, volume)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, v.Close()) }()
+	st, err := v.(*remote.Volume).Status(ctx)
+	if err != nil || !st.Held {
+		return nil, err
+	}
+	return &holder{What: st.Owner}, nil
+}
+
+// makePlace makes the place for a volume. undo removes it, as far as that may
+// be: a host process removes nothing, but a volume that was not finished can be
+// made again.
+func (f hostFlags) makePlace(ctx context.Context, volume string) (undo func() error, err error) {
+	if !remote.IsURL(volume) {
+		_, statErr := os.Lstat(volume)
+		return func() error { return clearVolume(volume, statErr == nil) }, local.Create(volume)
+	}
+	o, err := f.options()
+	if err != nil {
+		return nil, err
+	}
+	err = remote.Create(ctx, volume, o)
+	if errors.Is(err, host.ErrExists) {
+		err = nil // perhaps it is empty: whoever fills it finds out
+	}
+	return func() error { return nil }, err
+}
+
+// clearVolume removes what was made of a volume, but not a directory that was
+// there before.
+func clearVolume(volume string, keep bool) error {
+	if !keep {
+		return os.RemoveAll(volume)
+	}
+	es, err := os.ReadDir(volume)
+	for _, e := range es {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(volume, e.Name())))
+	}
+	return err
+}
+
+func (h holder) String() string {
+	if h.PID == 0 {
+		return fmt.Sprintf("%q", h.What)
+	}
+	return fmt.Sprintf("process %d (%q)", h.PID, h.What)
+}
