@@ -11,6 +11,10 @@ import (
 	"github.com/coffer-fs/coffer/store/host"
 )
 
+// elsewhereEach is how many flips are made in memory for one that is made on the
+// other hosts too: a prime, so that each kind of frame is hit.
+const elsewhereEach = 1009
+
 // Every byte of every record and segment of a closed volume, and every bit of
 // its header and its root.
 func TestA01_BitFlip(t *testing.T) {
@@ -33,6 +37,9 @@ func TestA01_BitFlip(t *testing.T) {
 			h := v.host.Clone()
 			h.FlipBit(id, int64(off), uint(off*5))
 			f := v.survey(t, h, off%16 != 0)
+			if off%elsewhereEach == 0 {
+				v.elsewhere(t, h, off%16 != 0, f)
+			}
 			for object, e := range at {
 				if f.opened == nil && e.Segment == id && int64(off) >= int64(e.Offset) && int64(off) < int64(e.Offset)+700+16 {
 					f.wantDamage(t, object)

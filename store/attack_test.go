@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/coffer-fs/coffer/store"
+	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/host/memhost"
 	"github.com/coffer-fs/coffer/store/storetest"
 )
@@ -16,8 +17,9 @@ import (
 // docs/threat-model.md. A vault is a volume to be attacked, with a model of it.
 type vault struct {
 	*history
-	host *memhost.Host
-	s    *store.Store
+	host   *memhost.Host
+	s      *store.Store
+	served *served // nil before an attack is made on other hosts too
 }
 
 // newVault returns an open volume with nothing in it.
@@ -114,6 +116,11 @@ type survey struct {
 // test; so does an error that is not one of those that say what is wrong.
 func (v *vault) survey(t *testing.T, h *memhost.Host, readOnly bool) survey {
 	t.Helper()
+	return v.surveyOn(t, h, readOnly)
+}
+
+func (v *vault) surveyOn(t *testing.T, h host.Volume, readOnly bool) survey {
+	t.Helper()
 	s, err := store.Open(bg, h, store.Options{Unlocker: storetest.Unlocker("test"), ReadOnly: readOnly})
 	if err != nil {
 		typed(t, err)
@@ -193,8 +200,8 @@ func (f survey) wantDamage(t *testing.T, objects ...uint64) {
 	}
 }
 
-// both surveys a copy of h read-only and another one for writing, which must not
-// differ in what they find.
+// both surveys a copy of h read-only and another one for writing, in memory, in a
+// directory and at a host process, which must not differ in what they find.
 func (v *vault) both(t *testing.T, h *memhost.Host) survey {
 	t.Helper()
 	f := v.survey(t, h.Clone(), true)
@@ -202,6 +209,8 @@ func (v *vault) both(t *testing.T, h *memhost.Host) survey {
 	if (f.opened == nil) != (w.opened == nil) || f.state != w.state || !maps.Equal(f.damaged, w.damaged) {
 		t.Errorf("read-only: %+v; for writing: %+v", f, w)
 	}
+	v.elsewhere(t, h, true, f)
+	v.elsewhere(t, h, false, f)
 	return f
 }
 
