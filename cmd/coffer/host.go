@@ -177,9 +177,10 @@ func (f hostServeFlags) listener(token bool) (net.Listener, error) {
 // listenUnix makes a socket that belongs to this user alone. One that a killed
 // process left is replaced, and one that is in use is not.
 func listenUnix(path string) (net.Listener, error) {
-	if c, err := net.Dial("unix", path); err == nil {
-		return nil, errors.Join(&failure{exitInUse, fmt.Errorf("%q: somebody listens there: %w", path, host.ErrInUse), "stop it, or choose another path"}, c.Close())
-	} else if errors.Is(err, unix.ECONNREFUSED) {
+	if listens(path) {
+		return nil, &failure{exitInUse, fmt.Errorf("%q: somebody listens there: %w", path, host.ErrInUse), "stop it, or choose another path"}
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() == os.ModeSocket {
 		if err := os.Remove(path); err != nil {
 			return nil, err
 		}
@@ -187,6 +188,21 @@ func listenUnix(path string) (net.Listener, error) {
 	old := syscall.Umask(0o177)
 	defer syscall.Umask(old)
 	return net.Listen("unix", path)
+}
+
+// listens reports whether somebody listens at a socket. Who has just been killed
+// may not be quite gone.
+func listens(path string) bool {
+	for end := time.Now().Add(busyFor); ; time.Sleep(busyPoll) {
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			return errors.Is(err, unix.EACCES)
+		}
+		c.Close()
+		if time.Now().After(end) {
+			return true
+		}
+	}
 }
 
 // address is where l listens, in the words of an enclave.
