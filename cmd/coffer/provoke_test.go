@@ -39,6 +39,8 @@ var provoke = map[error]func(*testing.T) error{
 	store.ErrAccounting: func(*testing.T) error { return store.ErrAccounting },
 	// kds/mail's vectors have such letters; the tool posts none.
 	mail.ErrSender: func(*testing.T) error { return mail.ErrSender },
+	// Nor to mix two volumes of one key, as store.TestRecoverTwoVolumes does.
+	store.ErrAmbiguous: func(*testing.T) error { return store.ErrAmbiguous },
 }
 
 var ctx = context.Background()
