@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/coffer-fs/coffer/store"
 	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/host/memhost"
+	"github.com/coffer-fs/coffer/store/seal"
 	"github.com/coffer-fs/coffer/store/storetest"
 )
 
@@ -197,10 +199,20 @@ func TestRecoverRollback(t *testing.T) {
 // spoilRoot zeroes n bytes that end gap bytes before the newest root that lies
 // behind a checkpoint: the page of the table, and before that a node.
 func spoilRoot(h *memhost.Host, gap, n int) {
-	ids := h.SegmentIDs()
-	id := ids[len(ids)-1]
+	var id host.SegmentID
+	var at int
+	var newest uint64
+	for _, i := range h.SegmentIDs() {
+		b := h.Segment(i)
+		last := bytes.LastIndex(b, []byte("coffroot"))
+		if b[10] != byte(seal.KindNode) || last < 0 {
+			continue
+		}
+		if q := binary.BigEndian.Uint64(b[last+32:]); q >= newest {
+			id, at, newest = i, last-gap, q
+		}
+	}
 	b := h.Segment(id)
-	at := bytes.LastIndex(b, []byte("coffroot")) - gap
 	clear(b[at-n : at])
 	h.SetSegment(id, b)
 }
