@@ -56,6 +56,11 @@ fuzz:
 bench: build
 	$(GO) run ./internal/bench $(BENCHFLAGS)
 
+# Real programs on a mount that is killed: make soak SOAK='git sqlite'
+.PHONY: soak
+soak: build
+	scripts/soak.sh $(SOAK)
+
 # SQLite's own speed test, in a volume and in a plain directory.
 .PHONY: speedtest1
 speedtest1:

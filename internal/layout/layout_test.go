@@ -84,7 +84,8 @@ var rules = []struct {
 	{"control", nil},
 	{"internal/bench", []string{"fs", "store"}},
 	{"internal/layout", nil},
-	{"examples", []string{".", "config", "fs", "store", "kds"}},
+	{"internal/soak", nil},
+	{"examples", []string{".", "config", "fs", "store", "kds", "migrate"}},
 }
 
 func TestImportsPointOneWay(t *testing.T) {
