@@ -165,6 +165,11 @@ func (s *Store) putRootCopy(ctx context.Context, f *frozenState, sealed []byte) 
 	b := make([]byte, sectors(len(sealed)))
 	copy(b, sealed)
 	ctx = context.WithoutCancel(ctx)
+	if s.headerChanged() { // the preamble has it
+		if err := s.host.Sync(ctx, f.log.segment); err != nil {
+			return s.failNow(fmt.Errorf("begin the log in segment %d: %w", f.log.segment, err))
+		}
+	}
 	if err := s.host.Append(ctx, f.log.segment, seal.PreambleSize, b); err != nil {
 		return s.failNow(fmt.Errorf("begin the log in segment %d: %w", f.log.segment, err))
 	}

@@ -38,6 +38,10 @@ func (s *Store) preambleHeader(b []byte, h seal.Header, ring seal.Keyring) ([]by
 	return b, sealError(err)
 }
 
+// headerChanged reports whether no root goes with the present header yet. Callers
+// hold ckptMu.
+func (s *Store) headerChanged() bool { return s.headerSequence != s.root.headerSequence }
+
 // swapHeader replaces the header by one with these slots, the last of which is
 // of the newest generation. Callers hold ckptMu.
 func (s *Store) swapHeader(ctx context.Context, slots []seal.SlotSecret, ring seal.Keyring) error {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/coffer-fs/coffer/store/host"
@@ -102,8 +103,25 @@ func (w *nodeWriter) putRoot(ctx context.Context, sealed []byte) error {
 		w.putSectors(header)
 		w.header = w.s.headerSequence
 	}
+	if w.s.headerChanged() {
+		if err := w.settle(ctx); err != nil {
+			return err
+		}
+	}
 	w.putSectors(sealed)
 	return nil
+}
+
+// settle makes durable what the open segment has up to here, its preamble too: no
+// crash may leave a root that was never swapped without the header it goes with.
+func (w *nodeWriter) settle(ctx context.Context) error {
+	if err := w.flush(ctx); err != nil {
+		return err
+	}
+	if !slices.Contains(w.dirty, w.seg.id) {
+		w.dirty = append(w.dirty, w.seg.id)
+	}
+	return w.sync(ctx)
 }
 
 // putSectors appends p so that it begins and ends with a sector, to be found.
