@@ -55,6 +55,7 @@ fuzz:
 .PHONY: bench
 bench: build
 	$(GO) run ./internal/bench $(BENCHFLAGS)
+	$(if $(BENCHFLAGS),,$(MAKE) bench-bounds)
 
 # Real programs on a mount that is killed: make soak SOAK='git sqlite'
 .PHONY: soak
@@ -65,6 +66,11 @@ soak: build
 .PHONY: speedtest1
 speedtest1:
 	scripts/speedtest1.sh
+
+# Opening, walking and taking snapshots of volumes of up to a million files.
+.PHONY: bench-bounds
+bench-bounds:
+	$(GO) test ./fs -run '^$$' -bench 'Open|Walk|TakeSnapshot' -benchtime 20x
 
 # What cleaning costs whoever writes: make bench-cleaning BENCHFLAGS="-size 4096"
 .PHONY: bench-cleaning
