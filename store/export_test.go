@@ -110,3 +110,15 @@ func (s *Store) Ahead() int64 {
 	defer s.mu.Unlock()
 	return s.ahead() - paceHalves*s.segmentSize/2
 }
+
+// ReencodeScrub parses a scrub position and encodes it again.
+func ReencodeScrub(b []byte) ([]byte, error) {
+	r, err := parseScrub(b)
+	if err != nil {
+		return nil, err
+	}
+	return encodeScrub(r), nil
+}
+
+// EncodeScrub encodes a scrub position.
+func EncodeScrub(r ScrubReport) []byte { return encodeScrub(r) }

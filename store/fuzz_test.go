@@ -115,3 +115,37 @@ func FuzzOpen(f *testing.F) {
 		s.Close()
 	})
 }
+
+func FuzzScrub(f *testing.F) {
+	f.Add(store.EncodeScrub(store.ScrubReport{}))
+	hit := store.ScrubReport{}
+	hit.Damaged = 3
+	hit.Bytes = 4096
+	hit.Damage = []store.Damage{{Part: store.PartData, Segment: 7, Offset: 4096, Length: 4112}}
+	f.Add(store.EncodeScrub(hit))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		again, err := store.ReencodeScrub(b)
+		canonical(t, b, again, err)
+	})
+}
+
+// What a scrub position must not say.
+func TestScrubPosition(t *testing.T) {
+	good := store.EncodeScrub(store.ScrubReport{})
+	if _, err := store.ReencodeScrub(good); err != nil {
+		t.Fatal(err)
+	}
+	damaged := len(good) - 2 - 8 // the count of damaged frames
+	for name, spoil := range map[string]func([]byte) []byte{
+		"cut":                      func(b []byte) []byte { return b[:len(b)-1] },
+		"longer":                   func(b []byte) []byte { return append(b, 0) },
+		"complete is no flag":      func(b []byte) []byte { b[0] = 2; return b },
+		"negative count":           func(b []byte) []byte { b[damaged-8] = 0x80; return b },
+		"damage that is not there": func(b []byte) []byte { b[damaged+7] = 1; return b },
+		"damage without its frame": func(b []byte) []byte { b[len(b)-1] = 1; return b },
+	} {
+		if _, err := store.ReencodeScrub(spoil(bytes.Clone(good))); !errors.Is(err, store.ErrDamaged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

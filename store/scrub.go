@@ -157,8 +157,8 @@ func (s *Store) stateToScrub(ctx context.Context) (*checkedState, error) {
 	return st, nil
 }
 
-// pause waits until the rate allows more, and as long as the last reads took in any
-// case, so that others have half of the time.
+// pause waits until the rate allows more. Where the reads themselves are slower than
+// that it does not wait.
 func (b *scrubber) pause(ctx context.Context, r Report) {
 	if b.options.Progress != nil {
 		now := b.report

@@ -55,11 +55,13 @@ func parseScrub(b []byte) (r ScrubReport, err error) {
 	}
 	r.Complete, r.Next = b[0] == 1, tree.DecodeKey(b[1:])
 	for i, n := range []*int64{&r.Pages, &r.Nodes, &r.Frames, &r.Bytes, &r.Damaged} {
-		*n = int64(binary.BigEndian.Uint64(b[1+tree.KeySize+8*i:]))
+		if *n = int64(binary.BigEndian.Uint64(b[1+tree.KeySize+8*i:])); *n < 0 {
+			return r, fmt.Errorf("scrub position that counts %d: %w", *n, ErrDamaged)
+		}
 	}
 	count := int(binary.BigEndian.Uint16(b[scrubFixed-2:]))
 	b = b[scrubFixed:]
-	if count > MaxDamageListed || len(b) != count*scrubDamage || int64(count) > r.Damaged {
+	if count > MaxDamageListed || len(b) != count*scrubDamage || int64(count) > r.Damaged || (count == 0) != (r.Damaged == 0) {
 		return r, fmt.Errorf("scrub position with %d damaged frames: %w", count, ErrDamaged)
 	}
 	for ; len(b) > 0; b = b[scrubDamage:] {

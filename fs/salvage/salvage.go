@@ -89,7 +89,9 @@ func (r *run) run(w *store.Wreck, path string) (err error) {
 		return err
 	}
 	defer func() {
-		err = errors.Join(err, r.list.Flush(), list.Sync(), list.Close())
+		// Everything that was written is on the disk before the list says so; a
+		// target that passes no syncfs on has the list itself at least.
+		err = errors.Join(err, r.list.Flush(), unix.Syncfs(int(list.Fd())), list.Sync(), list.Close())
 		r.close()
 	}()
 	r.begun(w.Summary())

@@ -8,8 +8,9 @@
 // and that a node whose orders cannot be read starts not at all. Orders take
 // away and never give: no key leaves by them that would not leave without.
 //
-// Who can write the store can put older orders back before a node starts; the
-// node says in its audit log which number it began with.
+// Who can write the store can put older orders back before a node starts. The audit
+// log has the number of every order that was given, so that it can be compared with
+// what a node goes by.
 //
 // Lock order: the keeper's one mutex, held while the store is asked.
 //
