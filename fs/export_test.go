@@ -35,3 +35,6 @@ func ParseACL(b []byte) (mode uint32, same []byte, err error) {
 
 // HashName is the hash of a name under a key.
 func HashName(key [16]byte, name string) uint64 { return (&Tree{hashKey: key}).hash(name) }
+
+// AheadBytes is how much all handles may have read ahead.
+func AheadBytes(f *FS) int64 { return f.tree.ahead.Load() }

@@ -25,18 +25,36 @@ type readAhead struct {
 	at    int64      // offset of data
 	data  []byte
 	edits uint64 // of the file before data was read
+	last  bool   // data ends where the file did
 	taken int64  // of maxAheadTotal
 }
 
 // readAt is Tree.readAt that reads ahead if the reads follow each other.
 func (h *Handle) readAt(ctx context.Context, p []byte, off int64) (int, error) {
 	a := &h.ahead
-	if len(p) >= firstAhead || off < 0 || !a.mu.TryLock() { // several readers do no stream
+	if off < 0 || !a.mu.TryLock() { // several readers do no stream
+		return h.tree.readAt(ctx, h.h, p, off)
+	}
+	if len(p) >= firstAhead && a.taken == 0 {
+		a.mu.Unlock()
 		return h.tree.readAt(ctx, h.h, p, off)
 	}
 	defer a.mu.Unlock()
+	n, err := h.readOn(ctx, p, off)
+	if err == io.EOF || a.last && off+int64(n) == a.at+int64(len(a.data)) {
+		a.release(h.tree) // whoever was at the end seldom comes back
+	}
+	return n, err
+}
+
+// readOn is readAt with a.mu held.
+func (h *Handle) readOn(ctx context.Context, p []byte, off int64) (int, error) {
+	a := &h.ahead
 	follows := off == a.next && off > 0
 	a.next = off + int64(len(p))
+	if len(p) >= firstAhead {
+		return h.tree.readAt(ctx, h.h, p, off)
+	}
 	if !follows {
 		a.size = firstAhead
 	}
@@ -79,6 +97,7 @@ func (a *readAhead) fill(ctx context.Context, h *Handle, off int64) error {
 	n, err := h.tree.readAt(ctx, h.h, a.data, off)
 	a.data = a.data[:n]
 	a.size = min(2*a.size, maxAhead)
+	a.last = err == io.EOF
 	if err == io.EOF {
 		err = nil
 	}
@@ -102,6 +121,11 @@ func (a *readAhead) take(f *Tree) bool {
 func (a *readAhead) drop(f *Tree) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.release(f)
+}
+
+// release is drop with a.mu held.
+func (a *readAhead) release(f *Tree) {
 	f.ahead.Add(-a.taken)
-	a.taken, a.data = 0, nil
+	a.taken, a.data, a.last = 0, nil, false
 }

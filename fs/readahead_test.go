@@ -44,6 +44,10 @@ func TestReadAhead(t *testing.T) {
 	if calls := v.Stats().Calls[memhost.OpRead] - before; calls > 40 {
 		t.Errorf("%d calls for 8 MiB", calls)
 	}
+	// A mount keeps handles long after whoever read has gone.
+	if n := fs.AheadBytes(f); n != 0 {
+		t.Errorf("%d bytes are kept behind the end", n)
+	}
 	if err := errors.Join(file.Close(), f.Close(), st.Close()); err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -99,7 +98,7 @@ func (f *mountFlags) serve(c *cobra.Command, volume, dir string) error {
 	if err != nil {
 		return errors.Join(err, v.Close())
 	}
-	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + threadsBeside)
+	tune()
 	stopControl := serveControl(volume, v, o)
 	if err := f.ready(c, dir); err != nil {
 		return errors.Join(err, m.Unmount(), stopControl(), v.Close())
@@ -109,12 +108,6 @@ func (f *mountFlags) serve(c *cobra.Command, volume, dir string) error {
 }
 
 var errMountInRelease = &failure{exitPlatform, errors.New("a mount shows plaintext to the machine: refused to a release enclave"), "use the Go API"}
-
-// threadsBeside is how many more threads may run Go code than there are cores, once
-// FUSE has chosen how many threads it reads requests with. They spend their time
-// waiting for the kernel, and without it the runtime takes their turns away from
-// them after 20 us, again and again, and gives them back with every request.
-const threadsBeside = 4
 
 // stale tells how to clear away what a dead mount left behind.
 func stale(dir string, err error) error {

@@ -178,6 +178,9 @@ func (o options) probe(fresh, grown contender, s stage, rs *results) error {
 		}
 		rs.begin(name, p.unit)
 		for round := range o.rounds {
+			if err := o.stop.Err(); err != nil {
+				return err
+			}
 			for i := range 2 {
 				who, c := "coffer", grown
 				if (i+round)%2 == 1 {

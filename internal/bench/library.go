@@ -94,6 +94,9 @@ func (o options) library(work string, rs *results) error {
 		}
 		rs.begin(w.name, w.unit)
 		for round := range o.rounds {
+			if err := o.stop.Err(); err != nil {
+				return err
+			}
 			dir := filepath.Join(work, "library")
 			err := w.round(dir, rs)
 			if err = errors.Join(err, os.RemoveAll(dir)); err != nil {

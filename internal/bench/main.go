@@ -10,14 +10,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +35,7 @@ type options struct {
 	parts      []string
 	add        bool
 	list       bool
+	stop       context.Context // ends at a signal: mounts are then cleared away
 }
 
 func main() {
@@ -47,6 +51,9 @@ func main() {
 	flag.Parse()
 	o.only = regexp.MustCompile(only)
 	o.contenders, o.parts = strings.Split(contenders, ","), strings.Split(parts, ",")
+	var forget context.CancelFunc
+	o.stop, forget = signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer forget()
 	if err := o.run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -83,7 +90,7 @@ func (o options) run() error {
 			continue
 		}
 		if err := part.run(work, rs); err != nil {
-			return err
+			return errors.Join(err, rs.save())
 		}
 		if err := rs.save(); err != nil {
 			return err
@@ -113,9 +120,15 @@ func (o options) mounts(work string, rs *results) (err error) {
 		rs.begin(w.name, w.unit)
 	}
 	for round := range o.rounds {
+		if err := rs.save(); err != nil {
+			return err
+		}
 		for _, w := range due {
 			for i := range cs {
 				c := cs[(i+round)%len(cs)] // nobody is always first
+				if err := o.stop.Err(); err != nil {
+					return err
+				}
 				v, err := measure(c, w)
 				if err != nil {
 					return fmt.Errorf("%s on %s: %w", w.name, c.name(), err)
