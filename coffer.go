@@ -17,6 +17,7 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/coffer-fs/coffer/config"
@@ -69,8 +70,9 @@ type Volume struct {
 	store  *store.Store
 	lease  host.Writer // of a read-only volume; the store holds that of others
 	anchor VolumeAnchor
-	limit  int64   // that the configuration sets to its size; see Resize
-	memory *Volume // at MemoryDir; nil if there is none
+	limit  int64         // that the configuration sets to its size; see Resize
+	memory *Volume       // at MemoryDir; nil if there is none
+	inside *memhost.Host // of what is in memory itself; nil if it is not
 }
 
 // MemoryDir is where the filesystem in memory is if there is a persistent one.
@@ -83,6 +85,18 @@ func (v *Volume) Memory() *fs.FS {
 		return nil
 	}
 	return v.memory.FS
+}
+
+// MemoryBytes is how much memory a filesystem in memory takes at most now, beside
+// caches, be it at MemoryDir or all there is.
+func (v *Volume) MemoryBytes() int64 {
+	switch {
+	case v.memory != nil:
+		return v.memory.MemoryBytes()
+	case v.inside != nil:
+		return v.inside.Bytes()
+	}
+	return 0
 }
 
 // Store gives the sealed volume below the filesystem.
@@ -255,12 +269,17 @@ func openInMemory(ctx context.Context, o Options) (*Volume, error) {
 	forgotten := *o.Config
 	forgotten.Anchor = nil // nothing is left that could be rolled back
 	o.Config = &forgotten
-	o.Volume = memhost.New(memhost.Options{LimitBytes: 2 * size, Forgetful: true})
+	inside := memhost.New(memhost.Options{LimitBytes: 2 * size, Forgetful: true})
+	o.Volume = inside
 	s := ephemeralSecret()
-	if err := create(ctx, o.Volume, size, s, nil, 0, 0); err != nil {
+	if err := create(ctx, o.Volume, size, s, nil, uint32(os.Getuid()), uint32(os.Getgid())); err != nil {
 		return nil, fmt.Errorf("filesystem in memory: %w", err)
 	}
-	return openVolume(ctx, o, known{s})
+	v, err := openVolume(ctx, o, known{s})
+	if err == nil {
+		v.inside = inside
+	}
+	return v, err
 }
 
 // checkPersistent is check for what needs a volume.

@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"io/fs"
+	"slices"
 	"syscall"
 )
 
@@ -13,7 +14,19 @@ import (
 type mounts struct {
 	on    map[spot]*Tree // by the directory that is hidden
 	below map[*Tree]spot
+	all   []Attachment // in the order of Attach
 }
+
+// Attachment is a filesystem that is attached to a directory of another.
+type Attachment struct {
+	Outer *Tree
+	Dir   Ino // of Outer, which is hidden
+	Inner *Tree
+}
+
+// Attachments returns what is attached, in the order in which it was. A mount shows
+// it.
+func (f *FS) Attachments() []Attachment { return slices.Clone(f.attached.all) }
 
 // spot is a directory.
 type spot struct {
@@ -23,6 +36,15 @@ type spot struct {
 
 // at returns what is attached to a directory, nil for nothing.
 func (m *mounts) at(t *Tree, i Ino) *Tree { return m.on[spot{t, i}] }
+
+// seen is what is seen of a file of t with attributes a: that file, or the root of
+// what is attached to it.
+func (m *mounts) seen(t *Tree, a Attr) (Attr, error) {
+	if o := m.at(t, a.Ino); o != nil {
+		return o.GetAttr(context.Background(), RootIno)
+	}
+	return a, nil
+}
 
 // above returns the directory that the root of an attached filesystem hides.
 func (m *mounts) above(t *Tree, i Ino) (spot, bool) {
@@ -48,9 +70,10 @@ func (f *FS) Attach(dir string, other *FS) error {
 	}
 	s := spot{n.tree, n.Ino}
 	if f.attached.on == nil {
-		f.attached = mounts{map[spot]*Tree{}, map[*Tree]spot{}}
+		f.attached = mounts{on: map[spot]*Tree{}, below: map[*Tree]spot{}}
 	}
 	f.attached.on[s], f.attached.below[other.tree] = other.tree, s
+	f.attached.all = append(f.attached.all, Attachment{n.tree, n.Ino, other.tree})
 	return nil
 }
 

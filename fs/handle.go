@@ -144,11 +144,11 @@ func (h *Handle) Close() error {
 
 // CopyRange copies between files as copy_file_range does, and returns how many
 // bytes were copied: fewer at the end of the source.
-func (f *Tree) CopyRange(ctx context.Context, from *Handle, fromOff int64, to *Handle, toOff, size int64) (int64, error) {
+func CopyRange(ctx context.Context, from *Handle, fromOff int64, to *Handle, toOff, size int64) (int64, error) {
 	if fromOff < 0 || toOff < 0 || size < 0 {
 		return 0, errInval
 	}
-	if from.Ino() == to.Ino() && fromOff < toOff+size && toOff < fromOff+size {
+	if from.h == to.h && fromOff < toOff+size && toOff < fromOff+size {
 		return 0, errInval
 	}
 	buf := make([]byte, min(size, 1<<20))

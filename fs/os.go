@@ -73,7 +73,7 @@ func (f *FS) openFile(ctx context.Context, name string, flag int, perm fs.FileMo
 
 func (f *FS) openNode(ctx context.Context, name string, a node, flag int) (*File, error) {
 	writes := flag&(os.O_WRONLY|os.O_RDWR) != 0
-	file := &File{tree: a.tree, name: name, ino: a.Ino, dir: a.IsDir(), flag: flag}
+	file := &File{tree: a.tree, mounts: &f.attached, name: name, ino: a.Ino, dir: a.IsDir(), flag: flag}
 	switch {
 	case a.IsDir() && (writes || flag&os.O_CREATE != 0):
 		return nil, syscall.EISDIR

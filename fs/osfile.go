@@ -15,6 +15,7 @@ import (
 // the same time; those that move the offset take turns.
 type File struct {
 	tree   *Tree
+	mounts *mounts // that entries of a directory may be hidden by
 	name   string
 	ino    Ino
 	dir    bool
@@ -198,7 +199,11 @@ func (f *File) ReadDir(n int) ([]fs.DirEntry, error) {
 			return out, pathError("readdir", f.name, err)
 		}
 		for _, e := range es {
-			out = append(out, fs.FileInfoToDirEntry(info{e.Name, e.Attr}))
+			a, err := f.mounts.seen(f.tree, e.Attr)
+			if err != nil {
+				return out, pathError("readdir", f.name, err)
+			}
+			out = append(out, fs.FileInfoToDirEntry(info{e.Name, a}))
 			f.cookie = e.Next
 		}
 		if len(es) < limit {

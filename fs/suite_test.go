@@ -16,5 +16,6 @@ func TestSuite(t *testing.T) {
 			return fstest.API(opened(t, v, fs.Options{}))
 		}
 	}
-	fstest.Suite{New: subject(256 << 20), NewFull: subject(8 << 20)}.Run(t)
+	attached := func(t *testing.T) fstest.Subject { return fstest.API(fstest.Attached(t)) }
+	fstest.Suite{New: subject(256 << 20), NewFull: subject(8 << 20), NewAttached: attached}.Run(t)
 }

@@ -27,22 +27,31 @@ type mountFlags struct {
 func newMount() *cobra.Command {
 	var f mountFlags
 	c := &cobra.Command{
-		Use:   "mount VOLUME DIR",
+		Use:   "mount [VOLUME] DIR",
 		Short: "Mount a volume, for debugging and simulation",
 		Long: `mount shows the filesystem of a volume on the directory DIR, until it is
-unmounted. The kernel of this machine then sees what is in it: it is for
-debugging and for simulated enclaves, and refused in release mode.
+unmounted, as the enclave sees it: with the filesystem in memory at /tmp, if the
+configuration has one (inMemoryFileSystemSize). With --read-only or --snapshot
+/tmp is as the volume has it. If the configuration has no persistent filesystem,
+VOLUME is left out, and what is in memory is all.
+
+The kernel of this machine then sees what is in it: mount is for debugging and
+for simulated enclaves, and refused in release mode.
 
 It goes to the background when the filesystem is mounted; what is logged after
 that goes to --log-file. With --foreground it stays, and prints a line when it
 is mounted. SIGTERM and SIGINT unmount; if the mount is in use, it ends when it
 no longer is, or at the second signal.`,
-		Args: args(cobra.ExactArgs(2)),
+		Args: args(cobra.RangeArgs(1, 2)),
 		RunE: func(c *cobra.Command, a []string) error {
-			if f.foreground {
-				return f.serve(c, a[0], a[1])
+			volume, dir := "", a[len(a)-1]
+			if len(a) == 2 {
+				volume = a[0]
 			}
-			return background(c.Context(), a[1])
+			if f.foreground {
+				return f.serve(c, volume, dir)
+			}
+			return background(c.Context(), dir)
 		},
 	}
 	f.register(c)
@@ -74,7 +83,7 @@ func (f *mountFlags) serve(c *cobra.Command, volume, dir string) error {
 	case f.logFile != "":
 		return usageError("leave one out", "--log-file is for mounts in the background, not for --foreground")
 	}
-	o, closeHost, err := f.options(c, volume)
+	o, closeHost, err := f.mountOptions(c, volume)
 	if err != nil {
 		return err
 	}
@@ -82,29 +91,60 @@ func (f *mountFlags) serve(c *cobra.Command, volume, dir string) error {
 	if o.Platform.Mode() == attest.Release {
 		return errMountInRelease
 	}
-	f.readOnly = f.readOnly || f.snapshot != ""
-	o.ReadOnly = f.readOnly
 	if err := mount.Check(dir); err != nil {
 		return stale(dir, err)
 	}
 	v, err := coffer.Open(c.Context(), o)
 	if err != nil {
-		return volumeError(volume, err)
+		return mountError(volume, err)
 	}
 	dir = abs(dir)
-	m, err := mount.New(v.Tree(), dir, mount.Options{
-		AllowOther: f.allowOther, ReadOnly: f.readOnly, Name: mountSource(volume), Logger: o.Logger, Debug: f.debug,
+	m, err := mount.New(v.FS, dir, mount.Options{
+		AllowOther: f.allowOther, ReadOnly: o.ReadOnly, Name: mountSource(volume), Logger: o.Logger, Debug: f.debug,
 	})
 	if err != nil {
 		return errors.Join(err, v.Close())
 	}
-	tune()
+	stopTuning := tune(v)
+	defer stopTuning()
 	stopControl := serveControl(volume, v, o)
 	if err := f.ready(c, dir); err != nil {
 		return errors.Join(err, m.Unmount(), stopControl(), v.Close())
 	}
 	err = wait(c.Context(), m, dir, o.Logger)
-	return withClose(errors.Join(err, stopControl()), volumeError(volume, v.Close()))
+	return withClose(errors.Join(err, stopControl()), mountError(volume, v.Close()))
+}
+
+// mountError says which volume is meant, if any is.
+func mountError(volume string, err error) error {
+	if volume == "" {
+		return err
+	}
+	return volumeError(volume, err)
+}
+
+// mountOptions are those of a volume, or of the filesystem in memory if none is named.
+func (f *mountFlags) mountOptions(c *cobra.Command, volume string) (o coffer.Options, closeHost func() error, err error) {
+	if volume != "" {
+		o, closeHost, err = f.options(c, volume)
+	} else {
+		o, closeHost, err = f.memoryOptions(c)
+	}
+	o.ReadOnly = f.readOnly || f.snapshot != ""
+	o.VolumeOnly = o.ReadOnly // whoever only looks wants to see what is there
+	return o, closeHost, err
+}
+
+func (f *mountFlags) memoryOptions(c *cobra.Command) (coffer.Options, func() error, error) {
+	o, err := f.enclaveOptions(c)
+	switch {
+	case err != nil:
+	case o.Config.PersistentFileSystemSize > 0:
+		err = usageError("name its volume: coffer mount VOLUME DIR", "%s: the configuration has a persistent filesystem", f.config)
+	case f.snapshot != "" || f.readOnly:
+		err = usageError("leave it out", "--snapshot and --read-only are for volumes, and what is in memory is empty at first")
+	}
+	return o, func() error { return nil }, err
 }
 
 var errMountInRelease = &failure{exitPlatform, errors.New("a mount shows plaintext to the machine: refused to a release enclave"), "use the Go API"}
@@ -118,8 +158,11 @@ func stale(dir string, err error) error {
 }
 
 // serveControl lets other commands ask for what only this process can do. That it
-// can't be asked is no reason not to mount.
+// can't be asked is no reason not to mount. A filesystem in memory is not asked.
 func serveControl(volume string, v *coffer.Volume, o coffer.Options) (stop func() error) {
+	if volume == "" {
+		return func() error { return nil }
+	}
 	s, err := control.Serve(volume, volumeService{v, o}.handler(volume))
 	if err != nil {
 		o.Logger.Warn("other commands can't ask this mount for snapshots or another size", "error", err)
@@ -164,5 +207,15 @@ func wait(ctx context.Context, m *mount.Mount, dir string, logger *slog.Logger) 
 	}
 }
 
-// mountSource is how the volume is found again from the mount.
-func mountSource(volume string) string { return "coffer:" + absVolume(volume) }
+// mountSource is how the volume is found again from the mount. In memory there is none.
+func mountSource(volume string) string {
+	if volume == "" {
+		return memorySource
+	}
+	return volumeSource + absVolume(volume)
+}
+
+const (
+	memorySource = "coffer"
+	volumeSource = "coffer:"
+)

@@ -9,15 +9,16 @@ import (
 	"strings"
 )
 
-// mountedVolume finds the volume that is mounted on dir.
+// mountedVolume finds the volume that is mounted on dir; it is empty if what is mounted
+// is in memory.
 func mountedVolume(dir string) (string, error) {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	volume, err := findVolume(f, realPath(dir))
-	if err == nil && volume == "" {
+	volume, ok, err := findVolume(f, realPath(dir))
+	if err == nil && !ok {
 		err = &failure{exitMountPoint, fmt.Errorf("no volume is mounted on %q", dir), ""}
 	}
 	return volume, err
@@ -37,21 +38,30 @@ func realPath(path string) string {
 }
 
 // findVolume finds the last mount on dir in a mountinfo file, and returns its
-// volume; empty if there is none, or it is no volume.
-func findVolume(r io.Reader, dir string) (volume string, err error) {
+// volume, and whether it is one of ours.
+func findVolume(r io.Reader, dir string) (volume string, ok bool, err error) {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		// 36 35 0:30 / /mnt rw - fuse.coffer coffer:/path rw,...
-		before, after, ok := strings.Cut(lines.Text(), " - ")
-		mounted, source := strings.Fields(before), strings.Fields(after)
-		if ok && len(mounted) >= 5 && len(source) >= 2 && unescape(mounted[4]) == dir {
-			volume, _ = strings.CutPrefix(unescape(source[1]), "coffer:")
-			if volume == unescape(source[1]) {
-				volume = ""
-			}
+		before, after, whole := strings.Cut(lines.Text(), " - ")
+		mounted, from := strings.Fields(before), strings.Fields(after)
+		if whole && len(mounted) >= 5 && len(from) >= 2 && unescape(mounted[4]) == dir {
+			volume, ok = ofSource(unescape(from[1]))
 		}
 	}
-	return volume, lines.Err()
+	return volume, ok, lines.Err()
+}
+
+// ofSource undoes mountSource.
+func ofSource(source string) (volume string, ok bool) {
+	if source == memorySource {
+		return "", true
+	}
+	volume, ok = strings.CutPrefix(source, volumeSource)
+	if !ok {
+		volume = ""
+	}
+	return volume, ok
 }
 
 // unescape undoes what the kernel does to white space and # in mountinfo.

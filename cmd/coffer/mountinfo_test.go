@@ -12,13 +12,17 @@ func TestFindVolume(t *testing.T) {
 38 22 0:32 / /twice rw - fuse.coffer coffer:/volumes/under rw
 39 38 0:33 / /twice rw - tmpfs tmpfs rw
 40 22 0:34 / /other rw - fuse.sshfs host:/coffer:/x rw
+41 22 0:35 / /memory rw - fuse.coffer coffer rw
 short line
 `
-	for dir, want := range map[string]string{
-		"/mnt": "/volumes/one", "/my mnt": `/my volumes/t\wo`, "/twice": "", "/other": "", "/": "", "/none": "",
-	} {
-		if got, err := findVolume(strings.NewReader(mounts), dir); err != nil || got != want {
-			t.Errorf("%q: %q, %v, want %q", dir, got, err, want)
+	for dir, want := range map[string]string{"/mnt": "/volumes/one", "/my mnt": `/my volumes/t\wo`, "/memory": ""} {
+		if got, ok, err := findVolume(strings.NewReader(mounts), dir); err != nil || !ok || got != want {
+			t.Errorf("%q: %q, %v, %v, want %q", dir, got, ok, err, want)
+		}
+	}
+	for _, dir := range []string{"/twice", "/other", "/", "/none"} {
+		if got, ok, err := findVolume(strings.NewReader(mounts), dir); err != nil || ok || got != "" {
+			t.Errorf("%q: %q, %v, %v, want none", dir, got, ok, err)
 		}
 	}
 }

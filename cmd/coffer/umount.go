@@ -33,7 +33,11 @@ func (f hostFlags) umount(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	serving, holderErr := f.holder(ctx, volume)
+	var serving *holder
+	var holderErr error
+	if volume != "" { // in memory there is nothing to wait for
+		serving, holderErr = f.holder(ctx, volume)
+	}
 	if holderErr != nil && !errors.Is(holderErr, remote.ErrUnreachable) {
 		return volumeError(volume, holderErr)
 	}

@@ -3,7 +3,6 @@ package fstest
 import (
 	"bytes"
 	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -43,7 +42,7 @@ func (d Dir) Open(name string, flag int, perm uint32) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dirFile{os.NewFile(uintptr(fd), filepath.Clean(name))}, nil
+	return dirFile{os.NewFile(uintptr(fd), d.path(name))}, nil
 }
 
 // Mkdir implements Subject.

@@ -60,6 +60,9 @@ type Suite struct {
 	New func(t *testing.T) Subject
 	// NewFull makes one with room for some MiB only; nil if that can't be.
 	NewFull func(t *testing.T) Subject
+	// NewAttached makes one with another filesystem at its directory "in", of mode
+	// 01777, which has a hidden file "hidden"; nil if that can't be.
+	NewAttached func(t *testing.T) Subject
 }
 
 // Run runs the suite. The tests take root, as a program in an enclave does.
@@ -69,6 +72,11 @@ func (s Suite) Run(t *testing.T) {
 	}
 	if s.NewFull != nil {
 		t.Run("Full", func(t *testing.T) { testFull(&tester{T: t, Subject: s.NewFull(t)}) })
+	}
+	if s.NewAttached != nil {
+		for name, test := range attachedTests {
+			t.Run("Attached"+name, func(t *testing.T) { test(&tester{T: t, Subject: s.NewAttached(t)}) })
+		}
 	}
 }
 

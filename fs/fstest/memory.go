@@ -3,6 +3,7 @@ package fstest
 import (
 	"context"
 	"errors"
+	iofs "io/fs"
 	"testing"
 
 	"github.com/coffer-fs/coffer/fs"
@@ -28,6 +29,20 @@ func Memory(tb testing.TB) *fs.FS {
 		}
 	})
 	return f
+}
+
+// Attached returns one such filesystem with another at its directory "in", as
+// Suite.NewAttached wants it.
+func Attached(tb testing.TB) *fs.FS {
+	tb.Helper()
+	inner, outer := Memory(tb), Memory(tb) // closed in turn, the last first
+	err := errors.Join(
+		outer.Mkdir(attachedDir, 0o755), outer.WriteFile(attachedDir+"/hidden", nil, 0o600),
+		inner.Chmod("/", 0o777|iofs.ModeSticky), outer.Attach(attachedDir, inner))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return outer
 }
 
 // Example is Memory for examples, which have no testing.TB: what goes wrong

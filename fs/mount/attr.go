@@ -9,15 +9,17 @@ import (
 	"github.com/coffer-fs/coffer/fs"
 )
 
-func fillEntry(out *fuse.EntryOut, a fs.Attr) {
-	out.NodeId = uint64(a.Ino)
+// entry tells the kernel of an inode.
+func (br *branch) entry(out *fuse.EntryOut, a fs.Attr) {
+	br.known.add(a.Ino)
+	out.NodeId = br.node(a.Ino)
 	out.SetEntryTimeout(cacheFor)
 	out.SetAttrTimeout(cacheFor)
-	fillAttr(&out.Attr, a)
+	br.fillAttr(&out.Attr, a)
 }
 
-func fillAttr(out *fuse.Attr, a fs.Attr) {
-	out.Ino, out.Size, out.Blocks = uint64(a.Ino), uint64(a.Size), sectors(a.Bytes)
+func (br *branch) fillAttr(out *fuse.Attr, a fs.Attr) {
+	out.Ino, out.Size, out.Blocks = br.node(a.Ino), uint64(a.Size), sectors(a.Bytes)
 	out.Mode, out.Nlink, out.Rdev = a.Mode, a.Links, a.Rdev
 	out.Uid, out.Gid, out.Blksize = a.UID, a.GID, fs.BlockSize
 	out.Atime, out.Atimensec = seconds(a.Atime)
@@ -30,9 +32,9 @@ func sectors(bytes int64) uint64 { return uint64(bytes+511) / 512 }
 
 func seconds(t time.Time) (uint64, uint32) { return uint64(t.Unix()), uint32(t.Nanosecond()) }
 
-func fillStatx(out *fuse.Statx, a fs.Attr) {
+func (br *branch) fillStatx(out *fuse.Statx, a fs.Attr) {
 	out.Mask = unix.STATX_BASIC_STATS | unix.STATX_BTIME
-	out.Ino, out.Size, out.Blocks = uint64(a.Ino), uint64(a.Size), sectors(a.Bytes)
+	out.Ino, out.Size, out.Blocks = br.node(a.Ino), uint64(a.Size), sectors(a.Bytes)
 	out.Mode, out.Nlink, out.Blksize = uint16(a.Mode), a.Links, fs.BlockSize
 	out.Uid, out.Gid = a.UID, a.GID
 	out.RdevMajor, out.RdevMinor = unix.Major(uint64(a.Rdev)), unix.Minor(uint64(a.Rdev))

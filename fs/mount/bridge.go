@@ -12,27 +12,28 @@ import (
 	"github.com/coffer-fs/coffer/store"
 )
 
-// bridge turns requests of the kernel into calls of fs.Tree.
+// bridge turns requests of the kernel into calls of the trees that it shows.
 //
 // Requests are not cancelled when a signal interrupts who made them: none of
 // them waits for anything but the host, and a write that was half made would be
 // worse than one that is late.
 type bridge struct {
 	fuse.RawFileSystem
-	t       *fs.Tree
-	logger  *slog.Logger
-	server  *fuse.Server // set by Init, before any request
-	handles *handles
-	known   known
+	logger   *slog.Logger
+	server   *fuse.Server // set by Init, before any request
+	branches []*branch    // by index, the first one's root is the mount's; constant
 }
 
-func newBridge(t *fs.Tree, l *slog.Logger) *bridge {
-	b := &bridge{
-		RawFileSystem: fuse.NewDefaultRawFileSystem(), t: t, logger: l,
-		handles: newHandles(t), known: known{count: map[fs.Ino]uint64{}},
+func newBridge(f *fs.FS, l *slog.Logger) *bridge {
+	return &bridge{RawFileSystem: fuse.NewDefaultRawFileSystem(), logger: l, branches: newBranches(f)}
+}
+
+// at gives the tree that a node is in, and its number there.
+func (b *bridge) at(node uint64) (*branch, fs.Ino) {
+	if i := node >> indexShift; i < uint64(len(b.branches)) {
+		return b.branches[i], fs.Ino(node & store.MaxObject)
 	}
-	t.KeepKnown(b.known.has)
-	return b
+	return b.branches[0], fs.Ino(node) // nobody was told of such a node: there is none
 }
 
 var background = context.Background()
@@ -55,61 +56,61 @@ func (b *bridge) String() string { return "coffer" }
 func (b *bridge) Init(s *fuse.Server) { b.server = s }
 
 func (b *bridge) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
-	a, err := b.t.Lookup(background, fs.Ino(in.NodeId), name)
-	if errors.Is(err, syscall.ENOENT) && b.exists(in.NodeId) {
+	br, dir := b.at(in.NodeId)
+	br, a, err := br.lookup(dir, name)
+	if errors.Is(err, syscall.ENOENT) && br.exists(dir) {
 		out.SetEntryTimeout(cacheFor) // node id 0: the kernel remembers that there is none
 		return fuse.OK
 	}
 	if err != nil {
 		return b.status("lookup", in.NodeId, err)
 	}
-	b.entry(out, a)
+	br.entry(out, a)
 	return fuse.OK
 }
 
-// exists reports whether a directory that a lookup failed in is there itself.
-func (b *bridge) exists(node uint64) bool {
-	_, err := b.t.GetAttr(background, fs.Ino(node))
-	return err == nil
-}
-
 func (b *bridge) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
-	a, err := b.t.GetAttr(background, fs.Ino(in.NodeId))
+	br, i := b.at(in.NodeId)
+	a, err := br.GetAttr(background, i)
 	if err != nil {
 		return b.status("getattr", in.NodeId, err)
 	}
 	out.SetTimeout(cacheFor)
-	fillAttr(&out.Attr, a)
+	br.fillAttr(&out.Attr, a)
 	return fuse.OK
 }
 
 func (b *bridge) Statx(_ <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) fuse.Status {
-	a, err := b.t.GetAttr(background, fs.Ino(in.NodeId))
+	br, i := b.at(in.NodeId)
+	a, err := br.GetAttr(background, i)
 	if err != nil {
 		return b.status("statx", in.NodeId, err)
 	}
 	out.AttrValid = uint64(cacheFor.Seconds())
-	fillStatx(&out.Statx, a)
+	br.fillStatx(&out.Statx, a)
 	return fuse.OK
 }
 
 func (b *bridge) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
-	a, err := b.t.SetAttr(background, fs.Ino(in.NodeId), setAttr(in))
+	br, i := b.at(in.NodeId)
+	a, err := br.SetAttr(background, i, setAttr(in))
 	if err != nil {
 		return b.status("setattr", in.NodeId, err)
 	}
 	out.SetTimeout(cacheFor)
-	fillAttr(&out.Attr, a)
+	br.fillAttr(&out.Attr, a)
 	return fuse.OK
 }
 
 func (b *bridge) Readlink(_ <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Status) {
-	target, err := b.t.ReadLink(background, fs.Ino(in.NodeId))
+	br, i := b.at(in.NodeId)
+	target, err := br.ReadLink(background, i)
 	return []byte(target), b.status("readlink", in.NodeId, err)
 }
 
 func (b *bridge) StatFs(_ <-chan struct{}, in *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
-	s, err := b.t.StatFS(background)
+	br, _ := b.at(in.NodeId)
+	s, err := br.StatFS(background)
 	if err != nil {
 		return b.status("statfs", in.NodeId, err)
 	}

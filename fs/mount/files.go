@@ -21,13 +21,14 @@ func (b *bridge) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *
 
 func (b *bridge) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
 	n := fs.NewNode{Mode: syscall.S_IFREG | in.Mode&0o7777, UID: in.Uid, GID: in.Gid, Umask: in.Umask}
-	h, a, err := b.t.MakeUnnamed(background, fs.Ino(in.NodeId), n)
+	br, dir := b.at(in.NodeId)
+	h, a, err := br.MakeUnnamed(background, dir, n)
 	if err != nil {
 		return b.status("tmpfile", in.NodeId, err)
 	}
-	b.entry(&out.EntryOut, a)
+	br.entry(&out.EntryOut, a)
 	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
-	b.handles.put(h)
+	br.handles.put(h)
 	return fuse.OK
 }
 
@@ -39,16 +40,19 @@ func (b *bridge) Release(<-chan struct{}, *fuse.ReleaseIn) {}
 func (b *bridge) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status { return fuse.ENOSYS }
 
 func (b *bridge) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	return b.status("fsync", in.NodeId, b.t.Sync(background))
+	br, _ := b.at(in.NodeId)
+	return b.status("fsync", in.NodeId, br.Sync(background))
 }
 
 func (b *bridge) FsyncDir(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	return b.status("fsyncdir", in.NodeId, b.t.Sync(background))
+	br, _ := b.at(in.NodeId)
+	return b.status("fsyncdir", in.NodeId, br.Sync(background))
 }
 
 func (b *bridge) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
+	br, i := b.at(in.NodeId)
 	var n int
-	err := b.handles.with(fs.Ino(in.NodeId), func(h *fs.Handle) (err error) {
+	err := br.handles.with(i, func(h *fs.Handle) (err error) {
 		n, err = h.ReadAt(background, buf[:min(len(buf), int(in.Size))], int64(in.Offset))
 		return err
 	})
@@ -59,13 +63,14 @@ func (b *bridge) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.Read
 }
 
 func (b *bridge) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
+	br, i := b.at(in.NodeId)
 	if in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 {
-		if _, err := b.t.SetAttr(background, fs.Ino(in.NodeId), fs.SetAttr{KillPriv: true}); err != nil {
+		if _, err := br.SetAttr(background, i, fs.SetAttr{KillPriv: true}); err != nil {
 			return 0, b.status("write", in.NodeId, err)
 		}
 	}
 	var n int
-	err := b.handles.with(fs.Ino(in.NodeId), func(h *fs.Handle) (err error) {
+	err := br.handles.with(i, func(h *fs.Handle) (err error) {
 		n, err = h.WriteAt(background, data, int64(in.Offset))
 		return err
 	})
@@ -73,7 +78,8 @@ func (b *bridge) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32
 }
 
 func (b *bridge) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
-	return b.status("fallocate", in.NodeId, b.handles.with(fs.Ino(in.NodeId), func(h *fs.Handle) error {
+	br, i := b.at(in.NodeId)
+	return b.status("fallocate", in.NodeId, br.handles.with(i, func(h *fs.Handle) error {
 		return h.Allocate(background, in.Mode, int64(in.Offset), int64(in.Length))
 	}))
 }
@@ -84,7 +90,8 @@ func (b *bridge) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) 
 	if st := b.server.InodeNotify(in.NodeId, 0, 0); st != fuse.OK && st != fuse.ENOENT {
 		return st
 	}
-	return b.status("lseek", in.NodeId, b.handles.with(fs.Ino(in.NodeId), func(h *fs.Handle) error {
+	br, i := b.at(in.NodeId)
+	return b.status("lseek", in.NodeId, br.handles.with(i, func(h *fs.Handle) error {
 		off, err := h.SeekData(background, int64(in.Offset), int(in.Whence))
 		out.Offset = uint64(off)
 		return err
@@ -93,10 +100,12 @@ func (b *bridge) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) 
 
 func (b *bridge) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (uint32, fuse.Status) {
 	const most = 1 << 30 // the answer has 32 bits
+	source, i := b.at(in.NodeId)
+	target, o := b.at(in.NodeIdOut)
 	var n int64
-	err := b.handles.with(fs.Ino(in.NodeId), func(from *fs.Handle) error {
-		return b.handles.with(fs.Ino(in.NodeIdOut), func(to *fs.Handle) (err error) {
-			n, err = b.t.CopyRange(background, from, int64(in.OffIn), to, int64(in.OffOut), int64(min(in.Len, most)))
+	err := source.handles.with(i, func(from *fs.Handle) error {
+		return target.handles.with(o, func(to *fs.Handle) (err error) {
+			n, err = fs.CopyRange(background, from, int64(in.OffIn), to, int64(in.OffOut), int64(min(in.Len, most)))
 			if n > 0 {
 				err = nil
 			}

@@ -3,8 +3,6 @@ package mount
 import (
 	"sync"
 
-	"github.com/hanwen/go-fuse/v2/fuse"
-
 	"github.com/coffer-fs/coffer/fs"
 )
 
@@ -40,16 +38,11 @@ func (k *known) has(i fs.Ino) bool {
 	return k.count[i] > 0
 }
 
-// entry tells the kernel of an inode.
-func (b *bridge) entry(out *fuse.EntryOut, a fs.Attr) {
-	b.known.add(a.Ino)
-	fillEntry(out, a)
-}
-
 // Forget is called when the kernel forgets an inode it was told of so often.
 func (b *bridge) Forget(node, count uint64) {
-	if b.known.remove(fs.Ino(node), count) {
-		b.handles.forget(fs.Ino(node))
-		b.t.Forgotten(fs.Ino(node))
+	br, i := b.at(node)
+	if br.known.remove(i, count) {
+		br.handles.forget(i)
+		br.Forgotten(i)
 	}
 }

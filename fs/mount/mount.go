@@ -4,8 +4,11 @@
 // A mount shows plaintext to the machine it runs on. It is for debugging and for
 // simulated enclaves; package coffer refuses it to release enclaves.
 //
-// Node ids of the kernel are inode numbers, which are never used twice, so all
-// that is remembered for the kernel's sake is how often it was told of each inode.
+// Filesystems that are attached to directories of another (fs.FS.Attach) are shown
+// there, in the same mount: a mount of their own below it would have to be unmounted
+// first. Node ids of the kernel are inode numbers, which are never used twice, with the
+// index of the tree above them, so all that is remembered for the kernel's sake is how
+// often it was told of each inode.
 // It opens files without asking, and may cache names, attributes and data for as long
 // as it likes: nobody else changes the filesystem while it is mounted.
 package mount
@@ -62,8 +65,9 @@ type Mount struct {
 	point  string
 }
 
-// New mounts t on a directory, and serves it until it is unmounted.
-func New(t *fs.Tree, point string, o Options) (*Mount, error) {
+// New mounts f on a directory, with what is attached to it, and serves it until it is
+// unmounted.
+func New(f *fs.FS, point string, o Options) (*Mount, error) {
 	if err := Check(point); err != nil {
 		return nil, err
 	}
@@ -97,7 +101,7 @@ func New(t *fs.Tree, point string, o Options) (*Mount, error) {
 		fuseOptions.Options = append(fuseOptions.Options, "ro")
 		fuseOptions.DirectMountFlags |= syscall.MS_RDONLY
 	}
-	b := newBridge(t, o.Logger)
+	b := newBridge(f, o.Logger)
 	server, err := fuse.NewServer(b, point, fuseOptions)
 	if err != nil {
 		return nil, fmt.Errorf("mount on %q: %w", point, err)
@@ -116,7 +120,9 @@ func New(t *fs.Tree, point string, o Options) (*Mount, error) {
 // open any more: a kernel that unmounts does not tell of those closed last.
 func (m *Mount) Wait() {
 	m.server.Wait()
-	m.bridge.handles.closeAll()
+	for _, br := range m.bridge.branches {
+		br.handles.closeAll()
+	}
 }
 
 // Unmount unmounts the filesystem. ErrBusy while it is in use.

@@ -23,6 +23,25 @@ func mounted(t *testing.T) string {
 
 func mountedWith(t *testing.T, capacity int64) string {
 	t.Helper()
+	return show(t, newFS(t, capacity))
+}
+
+// mountedAttached shows a filesystem with another at its directory "in", as
+// fstest.Suite.NewAttached wants it.
+func mountedAttached(t *testing.T) string {
+	t.Helper()
+	inner, outer := newFS(t, 1<<30), newFS(t, 1<<30)
+	check(t, outer.Mkdir("in", 0o755))
+	check(t, outer.WriteFile("in/hidden", nil, 0o600))
+	check(t, inner.Chmod("/", 0o777|os.ModeSticky))
+	check(t, outer.Attach("in", inner))
+	return show(t, outer)
+}
+
+// newFS is an empty filesystem, of which nothing may be left but its names when the
+// test ends.
+func newFS(t *testing.T, capacity int64) *fs.FS {
+	t.Helper()
 	if _, err := os.Stat("/dev/fuse"); err != nil {
 		t.Skip("this machine has no /dev/fuse")
 	}
@@ -30,23 +49,10 @@ func mountedWith(t *testing.T, capacity int64) string {
 	v := memhost.New(memhost.Options{Forgetful: true})
 	storetest.Create(t, v, capacity)
 	st := storetest.Open(t, v)
-	if err := fs.Format(ctx, st, uint32(os.Getuid()), uint32(os.Getgid())); err != nil {
-		t.Fatal(err)
-	}
+	check(t, fs.Format(ctx, st, uint32(os.Getuid()), uint32(os.Getgid())))
 	f, err := fs.Open(ctx, st, fs.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	m, err := mount.New(f.Tree(), dir, mount.Options{AllowOther: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	t.Cleanup(func() {
-		if err := m.Unmount(); err != nil {
-			t.Error(err)
-		}
-		m.Wait()
 		if err := f.Close(); err != nil {
 			t.Error(err)
 		}
@@ -54,6 +60,21 @@ func mountedWith(t *testing.T, capacity int64) string {
 		if err := st.Close(); err != nil {
 			t.Error(err)
 		}
+	})
+	return f
+}
+
+// show mounts f until the end of the test.
+func show(t *testing.T, f *fs.FS) string {
+	t.Helper()
+	dir := t.TempDir()
+	m, err := mount.New(f, dir, mount.Options{AllowOther: true})
+	check(t, err)
+	t.Cleanup(func() {
+		if err := m.Unmount(); err != nil {
+			t.Error(err)
+		}
+		m.Wait()
 	})
 	return dir
 }

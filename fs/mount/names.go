@@ -10,11 +10,12 @@ import (
 
 func (b *bridge) make(op string, in *fuse.InHeader, name string, n fs.NewNode, out *fuse.EntryOut) fuse.Status {
 	n.UID, n.GID = in.Uid, in.Gid
-	a, err := b.t.Make(background, fs.Ino(in.NodeId), name, n)
+	br, dir := b.at(in.NodeId)
+	a, err := br.Make(background, dir, name, n)
 	if err != nil {
 		return b.status(op, in.NodeId, err)
 	}
-	b.entry(out, a)
+	br.entry(out, a)
 	return fuse.OK
 }
 
@@ -35,25 +36,42 @@ func (b *bridge) Symlink(_ <-chan struct{}, in *fuse.InHeader, target, name stri
 }
 
 func (b *bridge) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
-	a, err := b.t.Link(background, fs.Ino(in.Oldnodeid), fs.Ino(in.NodeId), name)
+	br, dir := b.at(in.NodeId)
+	from, i := b.at(in.Oldnodeid)
+	if from != br {
+		return fuse.EXDEV
+	}
+	a, err := br.Link(background, i, dir, name)
 	if err != nil {
 		return b.status("link", in.NodeId, err)
 	}
-	b.entry(out, a)
+	br.entry(out, a)
 	return fuse.OK
 }
 
 func (b *bridge) Unlink(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
-	return b.status("unlink", in.NodeId, b.t.Unlink(background, fs.Ino(in.NodeId), name))
+	br, dir := b.at(in.NodeId)
+	return b.status("unlink", in.NodeId, br.Unlink(background, dir, name))
 }
 
 func (b *bridge) Rmdir(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
-	return b.status("rmdir", in.NodeId, b.t.Rmdir(background, fs.Ino(in.NodeId), name))
+	br, dir := b.at(in.NodeId)
+	if br.busy(dir, name) {
+		return fuse.EBUSY
+	}
+	return b.status("rmdir", in.NodeId, br.Rmdir(background, dir, name))
 }
 
 func (b *bridge) Rename(_ <-chan struct{}, in *fuse.RenameIn, name, newName string) fuse.Status {
-	return b.status("rename", in.NodeId,
-		b.t.Rename(background, fs.Ino(in.NodeId), name, fs.Ino(in.Newdir), newName, in.Flags))
+	br, dir := b.at(in.NodeId)
+	to, newDir := b.at(in.Newdir)
+	switch {
+	case br != to:
+		return fuse.EXDEV
+	case br.busy(dir, name) || br.busy(newDir, newName):
+		return fuse.EBUSY
+	}
+	return b.status("rename", in.NodeId, br.Rename(background, dir, name, newDir, newName, in.Flags))
 }
 
 // OpenDir is not needed, as Open is not.
@@ -62,14 +80,14 @@ func (b *bridge) OpenDir(<-chan struct{}, *fuse.OpenIn, *fuse.OpenOut) fuse.Stat
 }
 
 func (b *bridge) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	return b.readDir(in, false, func(e fuse.DirEntry, _ fs.Attr) bool { return out.AddDirEntry(e) })
+	return b.readDir(in, false, func(e fuse.DirEntry, _ *branch, _ fs.Attr) bool { return out.AddDirEntry(e) })
 }
 
 func (b *bridge) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	return b.readDir(in, true, func(e fuse.DirEntry, a fs.Attr) bool {
+	return b.readDir(in, true, func(e fuse.DirEntry, br *branch, a fs.Attr) bool {
 		entry := out.AddDirLookupEntry(e)
 		if entry != nil && a.Ino != 0 {
-			b.entry(entry, a)
+			br.entry(entry, a)
 		}
 		return entry != nil
 	})
@@ -84,21 +102,27 @@ const (
 )
 
 // readDir gives entries to add, from the kernel's offset on, until it is full.
-func (b *bridge) readDir(in *fuse.ReadIn, attrs bool, add func(fuse.DirEntry, fs.Attr) bool) fuse.Status {
+func (b *bridge) readDir(in *fuse.ReadIn, attrs bool, add func(fuse.DirEntry, *branch, fs.Attr) bool) fuse.Status {
+	br, dir := b.at(in.NodeId)
 	for off := in.Offset; off < dotEntries; off++ {
 		e := fuse.DirEntry{Name: [...]string{".", ".."}[off], Ino: in.NodeId, Mode: syscall.S_IFDIR, Off: off + 1}
-		if !add(e, fs.Attr{}) {
+		if !add(e, br, fs.Attr{}) {
 			return fuse.OK
 		}
 	}
 	cookie := max(in.Offset, dotEntries) - dotEntries
 	for {
-		es, err := b.t.ReadDir(background, fs.Ino(in.NodeId), cookie, readDirBatch, attrs)
+		es, err := br.ReadDir(background, dir, cookie, readDirBatch, attrs)
 		if err != nil {
 			return b.status("readdir", in.NodeId, err)
 		}
 		for _, e := range es {
-			if !add(fuse.DirEntry{Name: e.Name, Ino: uint64(e.Ino), Mode: e.Type, Off: e.Next + dotEntries}, e.Attr) {
+			e.Attr.Ino = e.Ino
+			at, a, err := br.seen(e.Attr)
+			if err != nil {
+				return b.status("readdir", in.NodeId, err)
+			}
+			if !add(fuse.DirEntry{Name: e.Name, Ino: at.node(a.Ino), Mode: e.Type, Off: e.Next + dotEntries}, at, a) {
 				return fuse.OK
 			}
 			cookie = e.Next

@@ -6,8 +6,6 @@ import (
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
-
-	"github.com/coffer-fs/coffer/fs"
 )
 
 // labelName is what SELinux keeps labels in. Where there is none, ls takes "not
@@ -15,7 +13,8 @@ import (
 const labelName = "security.selinux"
 
 func (b *bridge) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, name string, dest []byte) (uint32, fuse.Status) {
-	v, err := b.t.GetXattr(background, fs.Ino(in.NodeId), name)
+	br, i := b.at(in.NodeId)
+	v, err := br.GetXattr(background, i, name)
 	if name == labelName && errors.Is(err, syscall.ENODATA) {
 		return 0, fuse.Status(syscall.EOPNOTSUPP)
 	}
@@ -34,7 +33,8 @@ func answer(dest, v []byte) (uint32, fuse.Status) {
 }
 
 func (b *bridge) ListXAttr(_ <-chan struct{}, in *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
-	names, err := b.t.ListXattr(background, fs.Ino(in.NodeId))
+	br, i := b.at(in.NodeId)
+	names, err := br.ListXattr(background, i)
 	if err != nil {
 		return 0, b.status("listxattr", in.NodeId, err)
 	}
@@ -47,9 +47,11 @@ func (b *bridge) ListXAttr(_ <-chan struct{}, in *fuse.InHeader, dest []byte) (u
 }
 
 func (b *bridge) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string, data []byte) fuse.Status {
-	return b.status("setxattr", in.NodeId, b.t.SetXattr(background, fs.Ino(in.NodeId), name, data, in.Flags))
+	br, i := b.at(in.NodeId)
+	return b.status("setxattr", in.NodeId, br.SetXattr(background, i, name, data, in.Flags))
 }
 
 func (b *bridge) RemoveXAttr(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
-	return b.status("removexattr", in.NodeId, b.t.RemoveXattr(background, fs.Ino(in.NodeId), name))
+	br, i := b.at(in.NodeId)
+	return b.status("removexattr", in.NodeId, br.RemoveXattr(background, i, name))
 }

@@ -91,6 +91,13 @@ func New(o Options) *Host {
 // Close does nothing: the volume lives as long as the Host.
 func (h *Host) Close() error { return nil }
 
+// Bytes is the sum of all segments' capacities, which is at least what they hold.
+func (h *Host) Bytes() int64 {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.bytes
+}
+
 // Stats counts the calls of each kind and the bytes that passed since New,
 // Clone or Crash.
 type Stats struct {
