@@ -33,14 +33,14 @@ const Capacity = 1 << 20
 // Run runs the suite. newVolume makes a new, empty volume for each test, and
 // cleans up with t.Cleanup.
 func Run(t *testing.T, newVolume func(t *testing.T) Opener) {
-	groups := []struct {
-		name  string
-		tests []test
-	}{
+	groups := []group{
 		{"Records", recordTests},
 		{"Segments", segmentTests},
 		{"Lease", leaseTests},
 		{"Calls", callTests},
+	}
+	if keepsPoints(t, newVolume(t)) {
+		groups = append(groups, group{"Points", pointTests})
 	}
 	for _, group := range groups {
 		t.Run(group.name, func(t *testing.T) {
@@ -51,6 +51,11 @@ func Run(t *testing.T, newVolume func(t *testing.T) Opener) {
 			}
 		})
 	}
+}
+
+type group struct {
+	name  string
+	tests []test
 }
 
 type test struct {

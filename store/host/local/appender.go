@@ -15,6 +15,7 @@ import (
 type appender struct {
 	id       host.SegmentID
 	capacity int64
+	tails    *tails
 
 	syncing sync.Mutex // held during a sync, so that no other returns before it
 	fresh   bool       // its existence is not durable; guarded by syncing
@@ -52,6 +53,10 @@ func (a *appender) append(dir *os.File, off int64, p []byte) error {
 		return err
 	}
 	a.tail += int64(len(p))
+	if err := a.tails.set(a.id, a.tail); err != nil {
+		a.failed = err
+		return err
+	}
 	if len(p) >= startWriting {
 		// Only a hint: the sync that makes it durable comes later, and finds
 		// little left to write.
@@ -150,11 +155,12 @@ func (t *tree) newSegmentFile(id host.SegmentID, capacity int64) (*os.File, erro
 	if !isNoSpace(err) {
 		return f, err
 	}
-	if removed, _ := t.removeSpares(); removed > 0 {
+	t.sweepPoints()
+	if _, err = t.removeSpares(); err == nil {
 		f, err = t.allocate(id, capacity)
 	}
 	if isNoSpace(err) {
-		err = fmt.Errorf("%w: %w", host.ErrNoSpace, err)
+		err = fmt.Errorf("%w%s: %w", host.ErrNoSpace, t.heldText(), err)
 	}
 	return f, err
 }

@@ -21,9 +21,10 @@ import (
 // Tests that need another process run this binary again, as one of these. A
 // child says each line of its story on stdout, and ends at the end of its stdin.
 var children = map[string]func(dir string) error{
-	"hold":  holdVolume,
-	"write": writeUntilFenced,
-	"full":  fillFileSystem,
+	"hold":   holdVolume,
+	"write":  writeUntilFenced,
+	"full":   fillFileSystem,
+	"points": pointsUntilKilled,
 }
 
 const childVariable = "COFFER_LOCAL_TEST_CHILD"

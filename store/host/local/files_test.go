@@ -231,7 +231,7 @@ func TestCloseLeavesNothingOpen(t *testing.T) {
 			t.Errorf("%s is still open", target)
 		}
 	}
-	if got, want := names(t, dir), []string{"catalog.db", "fence", "segments", "spare", "turn"}; !slices.Equal(got, want) {
+	if got, want := names(t, dir), []string{"catalog.db", "fence", "segments", "spare", "tails", "turn"}; !slices.Equal(got, want) {
 		t.Errorf("the volume has %q, want %q", got, want)
 	}
 }

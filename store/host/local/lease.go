@@ -95,12 +95,14 @@ func (t *tree) acquire(ctx context.Context, o terms) (*writer, error) {
 	if err != nil {
 		if w != nil {
 			w.lock.Close()
+			w.tails.close()
 		}
 		return nil, err
 	}
 	t.keep()
 	t.files.forgetAll() // others may have replaced files until now
 	t.removeLocks(w.epoch)
+	t.sweepPoints()
 	return w, nil
 }
 
@@ -151,7 +153,12 @@ func (t *tree) nextWriter(ctx context.Context, o terms, fenced uint64) (*writer,
 		lock.Close()
 		return nil, err
 	}
-	w := newWriter(t, epoch, lock)
+	n, err := t.beginTails(stored, epoch)
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	w := newWriter(t, epoch, lock, n)
 	w.resumed = o.resume
 	return w, nil
 }

@@ -3,6 +3,8 @@
 //	VOLUME/catalog.db           records and the epoch of the lease, in bbolt
 //	VOLUME/segments/N.seg       segments; the directory is the only list of them
 //	VOLUME/spare/CAPACITY.N     files of deleted segments, for new ones
+//	VOLUME/tails                where the appends to each segment ended (tails.go)
+//	VOLUME/points/NAME/         a point: its manifest and links to its segments (points.go)
 //	VOLUME/fence, turn, lock.E  who may write (fence.go, lease.go)
 //
 // It promises what host.Volume promises, among processes as among handles in
@@ -29,7 +31,7 @@
 //
 //	Volume.mu or writer.mu (shared by calls)
 //	  turn* > fence*
-//	    appender.syncing > appender.mu > writer.state
+//	    appender.syncing > appender.mu > writer.state, tails.mu
 //	    tree.catalog > catalog.db*
 //	    files.mu
 package local

@@ -48,6 +48,28 @@ func recordOf(tx *bbolt.Tx, name string) (host.Record, error) {
 	}, nil
 }
 
+// recordsOf copies all records, and the epoch.
+func recordsOf(records *map[string][]byte, epoch *uint64) func(*bbolt.Tx) error {
+	return func(tx *bbolt.Tx) (err error) {
+		if *epoch, err = epochOf(tx); err != nil {
+			return err
+		}
+		found := map[string][]byte{}
+		err = tx.Bucket(recordsBucket).ForEach(func(name, p []byte) error {
+			if host.CheckRecord(string(name), nil) != nil || len(p) < 8 || len(p) > 8+host.MaxRecordSize {
+				return damaged(fmt.Errorf("record %.80q of %d bytes", name, len(p)))
+			}
+			if len(found) == host.MaxPointRecords {
+				return fmt.Errorf("there are more than %d records: %w", host.MaxPointRecords, host.ErrInvalid)
+			}
+			found[string(name)] = bytes.Clone(p[8:])
+			return nil
+		})
+		*records = found
+		return err
+	}
+}
+
 func versionOf(n uint64) host.Version { return host.Version(strconv.FormatUint(n, 10)) }
 
 func (t *tree) swap(ctx context.Context, name string, old host.Version, value []byte) (v host.Version, err error) {

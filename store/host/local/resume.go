@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -75,6 +76,9 @@ func (w *writer) adopt(id host.SegmentID, capacity, tail int64) error {
 	if err == nil && info.Size() != capacity {
 		err = fmt.Errorf("it has %d bytes: %w", info.Size(), host.ErrInvalid)
 	}
+	if err == nil {
+		file, err = w.ownTail(file, id, capacity, tail)
+	}
 	if err != nil {
 		file.Close()
 		return err
@@ -83,8 +87,54 @@ func (w *writer) adopt(id host.SegmentID, capacity, tail int64) error {
 	w.state.Lock()
 	defer w.state.Unlock()
 	// What was written before may not be on the disk, nor that it exists.
-	w.appenders[id] = &appender{id: id, capacity: capacity, file: file, fresh: true, dirty: true, tail: tail}
+	w.appenders[id] = &appender{id: id, capacity: capacity, file: file, tails: w.tails, fresh: true, dirty: true, tail: tail}
 	return nil
+}
+
+// ownTail makes sure that what is appended at tail overwrites nothing that a point
+// has of the segment. If it is noted where the appends ended, what comes from tail
+// to there is what was there before. If it is not, a point may have all of the file;
+// so the segment goes on in another one.
+func (w *writer) ownTail(file *os.File, id host.SegmentID, capacity, tail int64) (*os.File, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
+		return file, err
+	}
+	end, noted := w.tails.noted(id)
+	if !noted && st.Nlink > 1 {
+		own, err := w.tree.copySegment(file, id, capacity, tail)
+		if err != nil {
+			return file, err
+		}
+		file.Close()
+		file = own
+		w.tree.files.forget(id)
+	}
+	return file, w.tails.set(id, max(tail, end))
+}
+
+// copySegment puts a copy of a segment's first size bytes in its place.
+func (t *tree) copySegment(file *os.File, id host.SegmentID, capacity, size int64) (*os.File, error) {
+	name := segmentName(id) + ".copy"
+	removeAt(t.segments, name, 0)
+	own, err := openFile(t.segments, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL)
+	if err != nil {
+		return nil, err
+	}
+	if err = setAside(own, capacity); isNoSpace(err) {
+		err = fmt.Errorf("%w: %w", host.ErrNoSpace, err)
+	}
+	if err == nil {
+		_, err = io.Copy(io.NewOffsetWriter(own, 0), io.NewSectionReader(file, 0, size))
+	}
+	if err == nil {
+		err = renameOver(t.segments, name, t.segments, segmentName(id))
+	}
+	if err != nil {
+		own.Close()
+		return nil, errors.Join(err, removeAt(t.segments, name, 0))
+	}
+	return own, nil
 }
 
 // rewind puts the tail where the holder of a resumed writer says that it is.

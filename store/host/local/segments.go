@@ -45,9 +45,17 @@ func (t *tree) read(id host.SegmentID, off int64, p []byte) (n int, err error) {
 	if err := host.CheckSegment(id, off, len(p)); err != nil {
 		return 0, fmt.Errorf("read: %w", err)
 	}
+	if n, err = readOpen(t.files, id, off, p); err != nil {
+		return n, fmt.Errorf("read segment %d, %d bytes at %d: %w", id, len(p), off, err)
+	}
+	return n, nil
+}
+
+// readOpen fills p from a file that others may close meanwhile.
+func readOpen(files *files, id host.SegmentID, off int64, p []byte) (n int, err error) {
 	for range maxReopens {
 		var f *os.File
-		if f, err = t.files.get(id); err != nil {
+		if f, err = files.get(id); err != nil {
 			break
 		}
 		if n, err = f.ReadAt(p, off); !errors.Is(err, os.ErrClosed) {
@@ -57,10 +65,7 @@ func (t *tree) read(id host.SegmentID, off int64, p []byte) (n int, err error) {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	if err != nil {
-		return n, fmt.Errorf("read segment %d, %d bytes at %d: %w", id, len(p), off, err)
-	}
-	return n, nil
+	return n, err
 }
 
 // list lists the files that are segments; others are ignored.

@@ -127,7 +127,8 @@ func openSpare(dir *os.File, name string, capacity int64) (*os.File, error) {
 	return f, nil
 }
 
-// setSpare moves a segment's file into the pool, or removes it if that is full.
+// setSpare moves a segment's file into the pool, or removes it if that is full or if
+// a point keeps the file by another name.
 func (t *tree) setSpare(id host.SegmentID) error {
 	st, err := statAt(t.segments, segmentName(id))
 	if err == unix.ENOENT || err == nil && !isRegular(st) {
@@ -140,7 +141,7 @@ func (t *tree) setSpare(id host.SegmentID) error {
 		return err
 	}
 	defer dir.Close()
-	if st.Size <= 0 || st.Size > host.MaxSegmentSize || len(names) >= maxSpares {
+	if st.Size <= 0 || st.Size > host.MaxSegmentSize || len(names) >= maxSpares || st.Nlink != 1 {
 		return removeAt(t.segments, segmentName(id), 0)
 	}
 	return renameOver(t.segments, segmentName(id), dir, spareFile(st.Size, id))

@@ -11,6 +11,7 @@ import (
 type Usage struct {
 	SegmentBytes int64 // files of segments, with their unused room
 	SpareBytes   int64 // files kept for new segments
+	HeldBytes    int64 // files of deleted segments that points keep
 	CatalogBytes int64
 	FreeBytes    int64 // what the file system would still give us
 }
@@ -42,6 +43,9 @@ func (t *tree) usage() (u Usage, err error) {
 		for _, name := range names {
 			u.SpareBytes += spareCapacity(name)
 		}
+	}
+	if _, u.HeldBytes, err = t.listPoints(); err != nil {
+		return u, err
 	}
 	st, err := statAt(t.root, catalogName)
 	if err != nil {

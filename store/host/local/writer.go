@@ -19,6 +19,7 @@ type writer struct {
 	tree  *tree
 	epoch uint64
 	lock  *os.File // the lock file, locked
+	tails *tails
 	// resumed: it goes on for a holder who may have made segments before.
 	resumed bool
 
@@ -32,8 +33,8 @@ type writer struct {
 	failed    error                        // the first failed sync; guarded by state
 }
 
-func newWriter(t *tree, epoch uint64, lock *os.File) *writer {
-	return &writer{tree: t, epoch: epoch, lock: lock, appenders: make(map[host.SegmentID]*appender)}
+func newWriter(t *tree, epoch uint64, lock *os.File, n *tails) *writer {
+	return &writer{tree: t, epoch: epoch, lock: lock, tails: n, appenders: make(map[host.SegmentID]*appender)}
 }
 
 // Release implements host.Writer. It waits for calls under way.
@@ -46,14 +47,27 @@ func (w *writer) Release(ctx context.Context) error {
 	if w.released {
 		return nil
 	}
+	w.endTails(ctx)
 	w.released = true
 	for _, a := range w.appenders {
 		a.delete()
 	}
 	removeAt(w.tree.root, w.lock.Name(), 0) // a takeover may have done it already
 	w.lock.Close()
+	w.tails.close()
 	w.tree.drop()
 	return nil
+}
+
+// endTails makes the notes of tails durable, unless they are another writer's by
+// now. That it failed does no harm: then they count for nothing after a crash.
+func (w *writer) endTails(ctx context.Context) {
+	leave, err := w.tree.fence.enter(ctx, w.epoch)
+	if err != nil {
+		return
+	}
+	defer leave()
+	_ = w.tails.end(w.epoch)
 }
 
 // reading runs do unless the writer is fenced.
@@ -177,10 +191,14 @@ func (w *writer) create(id host.SegmentID, capacity int64) error {
 	if err != nil {
 		return err
 	}
+	if err := w.tails.set(id, 0); err != nil {
+		file.Close()
+		return errors.Join(err, removeAt(w.tree.segments, segmentName(id), 0))
+	}
 	w.closeIdle()
 	w.state.Lock()
 	defer w.state.Unlock()
-	w.appenders[id] = &appender{id: id, capacity: capacity, file: file, fresh: true}
+	w.appenders[id] = &appender{id: id, capacity: capacity, file: file, tails: w.tails, fresh: true}
 	return nil
 }
 
@@ -302,5 +320,9 @@ func (w *writer) delete(id host.SegmentID) error {
 		a.delete()
 	}
 	w.tree.files.forget(id)
-	return w.tree.setSpare(id)
+	err := w.tree.setSpare(id)
+	if err == nil {
+		err = w.tails.clear(id)
+	}
+	return err
 }
