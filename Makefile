@@ -28,6 +28,18 @@ demo: build
 test: lint
 	$(GO) test -race -timeout 20m $(PKGS)
 	GOMAXPROCS=1 $(GO) test -timeout 20m ./store/... ./fs/... .
+	$(MAKE) test-pkcs11
+
+# What is behind the build tag pkcs11, with a real SoftHSM2. CI installs it; on a
+# machine without it, or without a C compiler, this says so and is left out.
+.PHONY: test-pkcs11
+test-pkcs11:
+	@if command -v softhsm2-util >/dev/null && command -v gcc >/dev/null; then set -ex; \
+		$(GO) vet -tags pkcs11 ./kds/master/... ./cmd/coffer-kds; \
+		$(GO) tool staticcheck -tags pkcs11 ./kds/master/... ./cmd/coffer-kds; \
+		$(GO) test -race -timeout 5m -tags pkcs11 ./kds/master/pkcs11/...; \
+		$(GO) test -race -timeout 5m -tags pkcs11 ./cmd/coffer-kds -run TestPKCS11; \
+	else echo "test-pkcs11: left out, for it needs SoftHSM2 and a C compiler: apt-get install softhsm2 gcc"; fi
 
 # Every complaint of these is an error.
 .PHONY: lint

@@ -54,15 +54,17 @@ const (
 	Cluster MasterKeyType = "cluster"
 	// AzureHSM: wrapped by a key in an Azure managed HSM.
 	AzureHSM MasterKeyType = "azure_hsm"
+	// PKCS11: wrapped by a key in an HSM that speaks PKCS #11.
+	PKCS11 MasterKeyType = "pkcs11"
 )
 
 // Check refuses a type that is not one of the above.
 func (t MasterKeyType) Check() error {
 	switch t {
-	case Development, Cluster, AzureHSM:
+	case Development, Cluster, AzureHSM, PKCS11:
 		return nil
 	}
-	return fmt.Errorf("%w: unknown master key type %q: it is development, cluster or azure_hsm", ErrSpec, t[:min(len(t), 40)])
+	return fmt.Errorf("%w: unknown master key type %q: it is development, cluster, azure_hsm or pkcs11", ErrSpec, t[:min(len(t), 40)])
 }
 
 // Purpose says what a key is for. Keys for different purposes have nothing in

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/attest"
 	"github.com/coffer-fs/coffer/kds/audit"
 	"github.com/coffer-fs/coffer/kds/cluster"
@@ -30,7 +31,7 @@ type clusterFlags struct {
 }
 
 func (f *clusterFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&f.config, "config", "", "measured configuration of the node; required with --master cluster")
+	c.Flags().StringVar(&f.config, "config", "", "measured configuration of the node; required with --master cluster and pkcs11")
 	c.Flags().StringSliceVar(&f.etcd, "etcd", nil, "URLs of the etcd that the nodes of the cluster share; without it the cluster is this node alone")
 	c.Flags().StringVar(&f.nodeListen, "node-listen", "", "address to listen on for other nodes")
 	c.Flags().StringVar(&f.nodeAddr, "node-address", "", "how other nodes reach it; default the address of --node-listen")
@@ -38,11 +39,12 @@ func (f *clusterFlags) add(c *cobra.Command) {
 }
 
 // check finds what is missing before anything is opened.
-func (f *clusterFlags) check(of bool) error {
+func (f *clusterFlags) check(t kds.MasterKeyType) error {
+	block, missing := needsConfig(t, nil)
 	switch {
-	case of && f.config == "":
-		return &failure{exitUsage, errors.New("--master cluster needs --config"), "use --config FILE, with operators and a cluster block"}
-	case !of && (len(f.etcd) > 0 || f.nodeListen != "" || f.nodeAddr != "" || len(f.peers) > 0):
+	case missing && f.config == "":
+		return &failure{exitUsage, fmt.Errorf("--master %s needs --config", t), fmt.Sprintf("use --config FILE, with a %s block", block)}
+	case t != kds.Cluster && (len(f.etcd) > 0 || f.nodeListen != "" || f.nodeAddr != "" || len(f.peers) > 0):
 		return &failure{exitUsage, errors.New("--etcd, --node-listen, --node-address and --peer are for --master cluster"), ""}
 	case len(f.etcd) > 0 && f.nodeListen == "":
 		return &failure{exitUsage, errors.New("--etcd needs --node-listen: other nodes get the master keys there"), ""}
@@ -51,16 +53,18 @@ func (f *clusterFlags) check(of bool) error {
 }
 
 // load reads the measured configuration, nil if there is none.
-func (f *clusterFlags) load(of bool) (*nodeconfig.Config, error) {
+func (f *clusterFlags) load(t kds.MasterKeyType) (*nodeconfig.Config, error) {
 	if f.config == "" {
 		return nil, nil
 	}
 	c, err := nodeconfig.Load(f.config)
-	if err == nil && of && c.Cluster == nil {
-		err = fmt.Errorf("%w: %q has no cluster block", nodeconfig.ErrConfig, f.config)
+	if err == nil {
+		if block, missing := needsConfig(t, c); missing {
+			err = fmt.Errorf("%w: %q has no %s block", nodeconfig.ErrConfig, f.config, block)
+		}
 	}
 	if err != nil {
-		return nil, &failure{exitConfig, err, `see "A cluster" in docs/operations.md`}
+		return nil, &failure{exitConfig, err, `see "A cluster" and "Keep the master key in an HSM" in docs/operations.md`}
 	}
 	return c, nil
 }

@@ -20,6 +20,7 @@ const (
 	exitUntrusted = 12 // the node is not what it must be
 	exitShare     = 13 // a custodian's share is wrong, or the key is not a custodian's
 	exitCluster   = 14 // the node cannot be reached, or did not do as asked
+	exitHSM       = 15 // the key that wraps the master key cannot be had
 )
 
 // exitCodes says each code in words.
@@ -40,4 +41,5 @@ var exitCodes = map[int]string{
 	exitUntrusted: "the node is not what it must be",
 	exitShare:     "a custodian's share is wrong, or the key is not a custodian's",
 	exitCluster:   "the node cannot be reached, or did not do as asked",
+	exitHSM:       "the key that wraps the master key cannot be had",
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/attest/platform"
 	"github.com/coffer-fs/coffer/kds/attest/sim"
+	"github.com/coffer-fs/coffer/kds/master/pkcs11"
 	"github.com/coffer-fs/coffer/kds/orders"
 	"github.com/coffer-fs/coffer/kds/policy"
 	"github.com/coffer-fs/coffer/key"
@@ -37,6 +38,12 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:   "testdata",
 		Setup: setupQuotes,
+		Condition: func(name string) (bool, error) {
+			if name != "pkcs11" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			return pkcs11.Built, nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "node": node, "halt": halt, "damage": damage, "operator": operator, "nodeconfig": nodeconfigFile, "becomes": becomes,
 		},

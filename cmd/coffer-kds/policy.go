@@ -34,7 +34,7 @@ derived, and the hash that stands for the key in the audit log.`,
 		},
 	}
 	c.Flags().StringVar(&name, "name", kds.EnclavePersistence, "name of the key")
-	c.Flags().StringVar(&master, "master", string(kds.Cluster), "type of the master key: development, cluster or azure_hsm")
+	c.Flags().StringVar(&master, "master", string(kds.Cluster), "type of the master key: development, cluster, azure_hsm or pkcs11")
 	return c
 }
 

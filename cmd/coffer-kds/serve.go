@@ -34,6 +34,7 @@ type serveFlags struct {
 	logLevel             string
 	serviceFlags
 	cluster clusterFlags
+	hsm     hsmFlags
 }
 
 func newServe() *cobra.Command {
@@ -50,11 +51,12 @@ protects nothing: for development only.`,
 		RunE: func(c *cobra.Command, _ []string) error { return serve(c, f) },
 	}
 	c.Flags().StringVar(&f.listen, "listen", "127.0.0.1:8470", "address to listen on; port 0 takes any that is free")
-	c.Flags().StringVar(&f.master, "master", "", "type of the master key: development or cluster (required)")
+	c.Flags().StringVar(&f.master, "master", "", "type of the master key: development, cluster or pkcs11 (required)")
 	c.Flags().StringVar(&f.data, "data", "", "directory of the master key, the audit log and the anchors (required)")
 	c.Flags().StringVar(&f.simCPU, "sim-cpu", "", "directory of a simulated CPU to run on")
 	c.Flags().StringVar(&f.enclave, "enclave", "", "file that says who signed the simulated enclave")
 	f.cluster.add(c)
+	f.hsm.add(c)
 	c.Flags().StringVar(&f.logLevel, "log", "warn", "what is logged to standard error: debug, info, warn or error")
 	f.serviceFlags.register(c)
 	return c
@@ -71,12 +73,15 @@ func serve(c *cobra.Command, f serveFlags) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	config, err := f.cluster.load(f.ofCluster())
+	config, err := f.cluster.load(kds.MasterKeyType(f.master))
 	if err != nil {
 		return err
 	}
 	p, err := f.platform(config)
 	if err != nil {
+		return err
+	}
+	if err := f.measured(p.Mode()); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(f.data, 0o700); err != nil {
@@ -100,7 +105,7 @@ func serve(c *cobra.Command, f serveFlags) error {
 		defer closeStore()
 		member, o.Masters, o.Routes, o.Anchors = node, []master.Provider{node}, node.Routes(), node.Anchors()
 	} else {
-		mk, err := openMaster(f.data)
+		mk, err := f.openMaster(c.Context(), config, p, logger)
 		if err != nil {
 			return err
 		}
@@ -144,16 +149,32 @@ func (f serveFlags) check() error {
 		return &failure{exitUsage, errors.New("--data is required"), "use --data DIR; the directory is made if it is not there"}
 	case f.enclave != "" && f.simCPU == "":
 		return &failure{exitUsage, errors.New("--enclave is for simulated enclaves only"), "use it together with --sim-cpu DIR"}
-	case f.master != string(kds.Development) && !f.ofCluster():
-		if err := kds.MasterKeyType(f.master).Check(); err != nil {
-			return &failure{exitUsage, err, "use --master development"}
-		}
-		return &failure{exitUsage, fmt.Errorf("--master %s is not built in", f.master), "use --master development or --master cluster"}
 	}
-	if err := f.cluster.check(f.ofCluster()); err != nil {
+	t := kds.MasterKeyType(f.master)
+	if err := t.Check(); err != nil {
+		return &failure{exitUsage, err, "use --master development on a laptop"}
+	}
+	if err := f.cluster.check(t); err != nil {
+		return err
+	}
+	if err := f.hsm.check(t); err != nil {
 		return err
 	}
 	return f.serviceFlags.check()
+}
+
+// measured refuses what would decide for an enclave and is not measured with it:
+// flags and mounted files are the host's.
+func (f serveFlags) measured(m attest.Mode) error {
+	switch {
+	case m == attest.Simulation:
+	case f.cluster.config != "" && f.cluster.config != nodeconfig.MeasuredFile:
+		return &failure{exitConfig, fmt.Errorf("%w: %q is not measured with the enclave", nodeconfig.ErrConfig, f.cluster.config),
+			fmt.Sprintf("embed it as %q, by the files of enclave.json, and use --config %s", nodeconfig.MeasuredFile, nodeconfig.MeasuredFile)}
+	case m == attest.Release && len(f.operators) > 0:
+		return &failure{exitUsage, errors.New("--operator is not for release enclaves: the host would be the operator"), "name operators in the measured configuration"}
+	}
+	return nil
 }
 
 // platform opens the enclave that the node is; the configuration is measured
@@ -202,21 +223,6 @@ func openAnchors(path string) (*anchor.Dir, error) {
 		hint = "restore that file from a copy: its volume is refused, or rolled back, without it"
 	}
 	return nil, &failure{exitFailure, err, hint}
-}
-
-func openMaster(dir string) (*master.Development, error) {
-	mk, err := master.OpenDevelopment(dir)
-	if err == nil {
-		return mk, nil
-	}
-	path, hint := filepath.Join(dir, master.DevelopmentFile), ""
-	switch {
-	case errors.Is(err, master.ErrPermissions):
-		hint = fmt.Sprintf("chmod 600 %q", path)
-	case errors.Is(err, master.ErrDamaged):
-		hint = fmt.Sprintf("restore %q from a copy: without it every key is lost", path)
-	}
-	return nil, &failure{exitMaster, err, hint}
 }
 
 func listen(ctx context.Context, c *cobra.Command, addr string, node *server.Server, p attest.Platform, logger *slog.Logger) error {

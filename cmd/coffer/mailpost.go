@@ -33,7 +33,7 @@ Without --identity the sender is one whom nobody knows, and no answer can be rea
 	f.register(c)
 	c.Flags().StringVar(&f.to, "to", "", "policy of the enclaves that may read it (required)")
 	c.Flags().StringVar(&f.name, "name", "mail", "name of the key")
-	c.Flags().StringVar(&f.master, "master", string(kds.Cluster), "type of the master key: development, cluster or azure_hsm")
+	c.Flags().StringVar(&f.master, "master", string(kds.Cluster), "type of the master key: development, cluster, azure_hsm or pkcs11")
 	c.Flags().StringVar(&f.identity, "identity", "", "file with the sender's identity; see coffer mail identity")
 	c.Flags().StringVar(&f.topic, "topic", mail.DefaultTopic, "topic: letters, digits and -")
 	c.Flags().StringVar(&f.envelope, "envelope", "", "text that everybody reads and nobody can change")

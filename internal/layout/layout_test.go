@@ -142,7 +142,7 @@ func TestTrustedSideLinksNoHost(t *testing.T) {
 	}
 }
 
-var fakes = regexp.MustCompile(`/(storetest|hosttest|faulthost|kdstest|anchortest|etcdtest|fstest|crashtest)$|^testing$`)
+var fakes = regexp.MustCompile(`/(storetest|hosttest|faulthost|kdstest|anchortest|etcdtest|softhsm|azuretest|fstest|crashtest)$|^testing$`)
 
 func TestBinariesLinkNoFakes(t *testing.T) {
 	for _, p := range list(t, "./cmd/...") {

@@ -8,6 +8,9 @@
 //	  ...
 //	}
 //
+// or, for master keys that an HSM wraps, azure_hsm or pkcs11 in place of cluster
+// (hsm.go).
+//
 // It promises that a configuration that loads is whole: keys are keys, names
 // are names, and the threshold can be reached. It refuses unknown names. Raw is
 // what is measured: a changed byte is another enclave.
@@ -42,6 +45,11 @@ const (
 	MaxCustodians = 16
 )
 
+// MeasuredFile is where an enclave's configuration is embedded: the only place
+// from which an enclave takes one. The file system of an EGo enclave is memory but
+// for what enclave.json mounts, and that and its files are measured.
+const MeasuredFile = "/etc/coffer/node.hcl"
+
 // ErrConfig: the configuration of a node is not one.
 var ErrConfig = errors.New("invalid node configuration")
 
@@ -51,6 +59,10 @@ type Config struct {
 	Operators []ed25519.PublicKey
 	// Cluster is the cluster that the node is of. Nil if there is none.
 	Cluster *Cluster
+	// AzureHSM and PKCS11 say where the key is that wraps the master keys. Nil
+	// if there is none.
+	AzureHSM *AzureHSM
+	PKCS11   *PKCS11
 
 	raw []byte
 }
@@ -97,7 +109,7 @@ type Custodian struct {
 
 // file is the configuration's form.
 type file struct {
-	Operators []string `hcl:"operators"`
+	Operators []string `hcl:"operators,optional"`
 	Cluster   *struct {
 		Name       string  `hcl:"name"`
 		Peers      *string `hcl:"peers"`
@@ -108,6 +120,8 @@ type file struct {
 			Key  string `hcl:"key"`
 		} `hcl:"custodian,block"`
 	} `hcl:"cluster,block"`
+	AzureHSM *azureFile  `hcl:"azure_hsm,block"`
+	PKCS11   *pkcs11File `hcl:"pkcs11,block"`
 }
 
 // Load reads the configuration in path.
@@ -134,14 +148,15 @@ func Parse(name string, src []byte) (*Config, error) {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	c := &Config{raw: bytes.Clone(src)}
-	if err := errors.Join(c.operators(f), c.cluster(f)); err != nil {
+	if err := errors.Join(c.operators(f), c.cluster(f), c.hsm(f)); err != nil {
 		return nil, fmt.Errorf("%w: %q: %w", ErrConfig, name, err)
 	}
 	return c, nil
 }
 
 func (c *Config) operators(f file) error {
-	if len(f.Operators) == 0 || len(f.Operators) > MaxOperators {
+	hsm := f.Cluster == nil && (f.AzureHSM != nil || f.PKCS11 != nil)
+	if len(f.Operators) == 0 && !hsm || len(f.Operators) > MaxOperators {
 		return fmt.Errorf("operators: there are 1 to %d", MaxOperators)
 	}
 	for i, text := range f.Operators {

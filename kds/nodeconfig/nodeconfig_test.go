@@ -63,3 +63,43 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 }
+
+var (
+	azure = "azure_hsm {\n name = \"a\"\n vault = \"https://v.managedhsm.azure.net\"\n key = \"coffer\"\n attestation = \"https://m.attest.azure.net\"\n"
+	hsm   = "pkcs11 {\n name = \"a\"\n token = \"t\"\n key = \"k\"\n}\n"
+)
+
+func TestHSM(t *testing.T) {
+	c, err := nodeconfig.Parse("x", []byte(azure+"}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := c.AzureHSM; a.Name != "a" || a.Vault != "https://v.managedhsm.azure.net" || a.Key != "coffer" || a.Attestation != "https://m.attest.azure.net" || a.Roots != nil || c.PKCS11 != nil {
+		t.Errorf("%+v", a)
+	}
+	c, err = nodeconfig.Parse("x", []byte(operators+hsm))
+	if err != nil || *c.PKCS11 != (nodeconfig.PKCS11{Name: "a", Token: "t", Key: "k"}) || len(c.Operators) != 1 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	for text, want := range map[string]string{
+		azure + "}\n" + hsm: "one of cluster, azure_hsm and pkcs11",
+		operators + "cluster {\n name = \"a\"\n}\n" + hsm:                              "one of cluster, azure_hsm and pkcs11",
+		"cluster {\n name = \"a\"\n}\n":                                                "operators",
+		strings.Replace(azure, "https://v", "http://v", 1) + "}":                       "vault",
+		strings.Replace(azure, "azure.net\"\n key", "azure.net/keys\"\n key", 1) + "}": "vault",
+		strings.Replace(azure, "https://v", "https://u@v", 1) + "}":                    "vault",
+		strings.Replace(azure, "https://v", "https://v?a", 1) + "}":                    "vault",
+		strings.Replace(azure, "https://m", "m", 1) + "}":                              "attestation",
+		strings.Replace(azure, "coffer", "cof/fer", 1) + "}":                           "key",
+		strings.Replace(azure, "\"a\"", "\"A\"", 1) + "}":                              "name",
+		azure + " roots = \"none\"\n}":                                                 "roots",
+		strings.Replace(hsm, "\"t\"", "\"\"", 1):                                       "token",
+		strings.Replace(hsm, "\"t\"", "\""+strings.Repeat("t", 33)+"\"", 1):            "token",
+		strings.Replace(hsm, "\"k\"", "\"\"", 1):                                       "key",
+		hsm + "more = 1":                                                               "more",
+	} {
+		if _, err := nodeconfig.Parse("x", []byte(text)); !errors.Is(err, nodeconfig.ErrConfig) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.200q: %v, want %q", text, err, want)
+		}
+	}
+}

@@ -6,7 +6,7 @@
 // error and never another secret. It is for what has no enclave to hide in: the
 // host reads the file at will, and callers say so.
 //
-// Replace is for other files that must be whole after a crash.
+// CreateBytes and Replace are for other files that must be whole after a crash.
 //
 // Imported by packages of kds. Imports nothing of ours.
 package secretfile
@@ -53,7 +53,13 @@ func LoadOrCreate(path, title string, size int, fresh func() []byte) ([]byte, er
 // Create makes path from a fresh secret, and fails with fs.ErrExist if it is
 // there.
 func Create(path, title string, fresh []byte) error {
-	if err := create(path, encode(title, fresh)); err != nil {
+	return CreateBytes(path, encode(title, fresh))
+}
+
+// CreateBytes makes path with b as its content, and fails with fs.ErrExist if it
+// is there. When it returns, the file is on the disk.
+func CreateBytes(path string, b []byte) error {
+	if err := create(path, b); err != nil {
 		return err
 	}
 	return SyncDir(filepath.Dir(path))

@@ -1,0 +1,252 @@
+package wrapped_test
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/coffer-fs/coffer/kds"
+	"github.com/coffer-fs/coffer/kds/attest"
+	"github.com/coffer-fs/coffer/kds/master"
+	"github.com/coffer-fs/coffer/kds/master/wrapped"
+	"github.com/coffer-fs/coffer/key"
+)
+
+var ctx = context.Background()
+
+// software is a KEK that is nowhere else.
+type software struct {
+	secret key.Key
+	id     string
+	err    error
+}
+
+func newKEK() *software { return &software{secret: key.New(), id: "one"} }
+
+func (s *software) Kind() kds.MasterKeyType { return kds.PKCS11 }
+
+func (s *software) Current(context.Context) (string, error) { return s.id, s.err }
+
+func (s *software) aead(id string) cipher.AEAD {
+	block, err := aes.NewCipher(s.secret.Derive(nil, id).Bytes())
+	if err != nil {
+		panic(err)
+	}
+	a, err := cipher.NewGCM(block)
+	if err != nil {
+		panic(err)
+	}
+	return a
+}
+
+func (s *software) Wrap(_ context.Context, id string, k key.Key, aad []byte) ([]byte, error) {
+	nonce := make([]byte, 12)
+	rand.Read(nonce)
+	return s.aead(id).Seal(nonce, nonce, k.Bytes(), aad), s.err
+}
+
+func (s *software) Unwrap(_ context.Context, id string, b, aad []byte) (key.Key, error) {
+	if s.err != nil {
+		return key.Key{}, s.err
+	}
+	if len(b) < 12 {
+		return key.Key{}, wrapped.ErrUnwrap
+	}
+	plain, err := s.aead(id).Open(nil, b[:12], b[12:], aad)
+	if err != nil {
+		return key.Key{}, wrapped.ErrUnwrap
+	}
+	return key.FromBytes(plain)
+}
+
+func options(dir string, kek wrapped.KEK) wrapped.Options {
+	return wrapped.Options{KEK: kek, Dir: dir, Name: "test", Mode: attest.Release}
+}
+
+func open(t *testing.T, o wrapped.Options) *wrapped.Keys {
+	t.Helper()
+	k, err := wrapped.Open(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = k.Close() })
+	return k
+}
+
+func get(t *testing.T, k *wrapped.Keys, g kds.Generation) key.Key {
+	t.Helper()
+	mk, err := k.Key(ctx, g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mk
+}
+
+func refused(t *testing.T, o wrapped.Options, want error, text string) {
+	t.Helper()
+	k, err := wrapped.Open(ctx, o)
+	if !errors.Is(err, want) || !strings.Contains(err.Error(), text) || k != nil {
+		t.Errorf("%v, want %v with %q", err, want, text)
+	}
+}
+
+func TestTheSameForEver(t *testing.T) {
+	dir, kek := t.TempDir(), newKEK()
+	o := options(dir, kek)
+	refused(t, o, wrapped.ErrNone, "has none")
+	o.Create = 2
+	refused(t, o, wrapped.ErrCreate, "newest is 0")
+	o.Create = 1
+	first := open(t, o)
+	if first.Made() != 1 || first.Current() != 1 || first.Type() != kds.PKCS11 {
+		t.Errorf("made %d, current %d, type %s", first.Made(), first.Current(), first.Type())
+	}
+	second := open(t, o) // to create is no order to replace
+	if second.Made() != 0 || !get(t, first, 1).Equal(get(t, second, 1)) {
+		t.Error("another key after a restart")
+	}
+	kek.id, o.Create = "two", 2
+	third := open(t, o)
+	if third.Current() != 2 || !get(t, third, 1).Equal(get(t, first, 1)) || get(t, third, 2).Equal(get(t, first, 1)) {
+		t.Error("generations are mixed up")
+	}
+	if c := third.Commitments(); len(c) != 2 || c[0] != first.Commitments()[0] || c[0] == c[1] {
+		t.Errorf("commitments %v", c)
+	}
+	for _, g := range []kds.Generation{0, 3} {
+		if _, err := third.Key(ctx, g); !errors.Is(err, master.ErrGeneration) {
+			t.Errorf("generation %d: %v", g, err)
+		}
+	}
+	mk := get(t, first, 1)
+	if err := first.Close(); err != nil || mk.Equal(get(t, second, 1)) {
+		t.Errorf("the key outlives Close: %v", err)
+	}
+}
+
+// The KEK is not needed once the keys are open.
+func TestOutage(t *testing.T) {
+	dir, kek := t.TempDir(), newKEK()
+	o := options(dir, kek)
+	o.Create = 1
+	k := open(t, o)
+	kek.err = errors.New("nobody answers")
+	get(t, k, 1)
+	refused(t, o, kek.err, "nobody answers")
+	o.Create = 2
+	refused(t, o, kek.err, "nobody answers")
+	if names, _ := os.ReadDir(dir); len(names) != 1 {
+		t.Errorf("%d files are left, want the first record", len(names))
+	}
+}
+
+// Simulated nodes have a development key, and never the real one.
+func TestSimulated(t *testing.T) {
+	dir, kek := t.TempDir(), newKEK()
+	o := options(dir, kek)
+	o.Create, o.Mode = 1, attest.Simulation
+	if k := open(t, o); k.Type() != kds.Development {
+		t.Errorf("type %s", k.Type())
+	}
+	o.Mode = attest.Release
+	refused(t, o, wrapped.ErrRecord, `it is for the type "development", want "pkcs11"`)
+}
+
+// K40: whoever owns the disk changes records, exchanges them, or brings those of
+// another service or of another key.
+func TestK40_ChangedRecord(t *testing.T) {
+	dir, kek := t.TempDir(), newKEK()
+	o := options(dir, kek)
+	for o.Create = 1; o.Create <= 2; o.Create++ {
+		open(t, o)
+	}
+	o.Create = 0
+	one, two := file(dir, 1), file(dir, 2)
+	good := read(t, one)
+	for i := range good {
+		bad := append([]byte(nil), good...)
+		bad[i] ^= 1
+		write(t, one, bad)
+		if _, err := wrapped.Open(ctx, o); !errors.Is(err, wrapped.ErrRecord) && !errors.Is(err, wrapped.ErrUnwrap) {
+			t.Fatalf("byte %d flipped: %v", i, err)
+		}
+	}
+	for _, n := range []int{0, 1, len(good) / 2, len(good) - 1} {
+		write(t, one, good[:n])
+		refused(t, o, wrapped.ErrRecord, "")
+	}
+	write(t, one, append(append([]byte(nil), good...), 0))
+	refused(t, o, wrapped.ErrRecord, "follows the end")
+	write(t, one, make([]byte, wrapped.MaxRecordBytes+1))
+	refused(t, o, wrapped.ErrRecord, "at most")
+	write(t, one, read(t, two))
+	refused(t, o, wrapped.ErrRecord, `it is for the generation "2", want "1"`)
+	if err := os.Remove(one); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, o, wrapped.ErrRecord, "is missing, and there are others")
+	o.Create = 1 // nor is a lost generation made anew
+	refused(t, o, wrapped.ErrRecord, "is missing, and there are others")
+	o.Create = 0
+	write(t, one, good)
+	o.Name = "another"
+	refused(t, o, wrapped.ErrRecord, `it is for the service "test", want "another"`)
+	o.Name, o.KEK = "test", newKEK()
+	refused(t, o, wrapped.ErrUnwrap, "another key wrapped it")
+	o.KEK = kek
+	open(t, o)
+}
+
+// A record is bound to what it says, also by a KEK that would wrap anything.
+func TestCommitment(t *testing.T) {
+	dir, kek := t.TempDir(), newKEK()
+	o := options(dir, kek)
+	o.Create = 1
+	open(t, o)
+	b := read(t, file(dir, 1))
+	o.KEK = other{kek}
+	if _, err := wrapped.Open(ctx, o); !errors.Is(err, wrapped.ErrRecord) {
+		t.Errorf("another key than the record names: %v", err)
+	}
+	if string(b) != string(read(t, file(dir, 1))) {
+		t.Error("the record was changed")
+	}
+}
+
+// other unwraps another key than was wrapped.
+type other struct{ *software }
+
+func (other) Unwrap(context.Context, string, []byte, []byte) (key.Key, error) { return key.New(), nil }
+
+func TestOptions(t *testing.T) {
+	refused(t, wrapped.Options{}, wrapped.ErrOptions, "they need")
+	o := options(filepath.Join(t.TempDir(), "none"), newKEK())
+	refused(t, o, os.ErrNotExist, "none")
+}
+
+func file(dir string, g int) string {
+	return filepath.Join(dir, fmt.Sprintf("master-pkcs11-%d.wrapped", g))
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func write(t *testing.T, path string, b []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
