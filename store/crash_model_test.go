@@ -37,6 +37,8 @@ type history struct {
 	count []int                 // small items by state
 	data  [][]piece             // in order, by state
 	last  int                   // number of the newest state
+	keeps []keep                // changes of snapshots, in order
+	sizes []int64               // limits, in order; empty if nobody looks at them
 }
 
 type event struct {
@@ -103,15 +105,25 @@ func (e edit) editPieces(ps []piece) []piece {
 	return slices.Insert(ps, i, p)
 }
 
-// fork returns a copy that starts from a state of h and grows on its own.
+// fork returns a copy that ends with a state of h and goes on on its own.
 func (h *history) fork(state int) *history {
+	keeps, _ := slices.BinarySearchFunc(h.keeps, state+1, func(k keep, at int) int { return cmp.Compare(k.at, at) })
+	return h.forkAt(moment{state, keeps, max(0, len(h.sizes)-1)})
+}
+
+func (h *history) forkAt(m moment) *history {
 	f := newHistory()
-	f.last = state
-	f.count = append([]int{}, h.count[:state+1]...)
-	f.data = append([][]piece{}, h.data[:state+1]...)
-	for k := range h.items {
-		if c, here := h.at(k, state); here {
-			f.items[k] = []event{{state, true, c}}
+	f.last = m.state
+	f.count = slices.Clip(h.count[:m.state+1])
+	f.data = slices.Clip(h.data[:m.state+1])
+	f.keeps = slices.Clip(h.keeps[:m.keeps])
+	if len(h.sizes) > 0 {
+		f.sizes = []int64{h.sizes[m.size]}
+	}
+	for k, es := range h.items {
+		n, _ := slices.BinarySearchFunc(es, m.state+1, func(e event, state int) int { return cmp.Compare(e.state, state) })
+		if n > 0 {
+			f.items[k] = slices.Clip(es[:n])
 		}
 	}
 	return f
@@ -228,8 +240,13 @@ func comparePieces(got, want []piece) error {
 	return nil
 }
 
-// present compares the present state of s.
+// present compares the present state of s, and its snapshots.
 func (h *history) present(s *store.Store) (state int, err error) {
+	m, err := h.look(s, bounds{most: h.newest()})
+	return m.state, err
+}
+
+func (h *history) presentState(s *store.Store) (state int, err error) {
 	err = s.View(bg, func(tx *store.Tx) error {
 		state, err = h.compare(s, tx)
 		return err

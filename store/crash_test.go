@@ -38,7 +38,8 @@ func newSeed(t testing.TB) uint64 {
 // in every host call of them, and checks what is found afterwards:
 //
 //   - the volume opens, and is in a state that it once had, no older than the
-//     last acknowledged Commit
+//     last acknowledged Commit; so are its snapshots and its size, and each
+//     snapshot holds what was there when it was taken
 //   - every frame verifies, and the accounting is exact
 //   - no segment is left on the host that the volume does not need
 //   - it can be written on, crash again (in the middle of recovery too), be
@@ -58,15 +59,16 @@ const outcomesPerRound = 4000
 // TestCrashFor is TestCrash and TestA36_ReorderUnsynced for as long as -crash.for
 // says.
 func TestCrashFor(t *testing.T) {
-	seed, cuts, outcomes, runs := newSeed(t), 0, 0, uint64(0)
+	seed, cuts, runs := newSeed(t), 0, uint64(0)
+	var m matrix
 	for start := time.Now(); time.Since(start) < *crashFor; runs++ {
 		cuts += crashRun(t, seed+runs)
 		if runs%20 == 0 {
-			outcomes += matrixRun(t, seed+runs, outcomesPerRound)
-			fmt.Printf("%d cuts and %d outcomes in %d runs, %.0f s, now -seed %d\n", cuts, outcomes, runs+1, time.Since(start).Seconds(), seed+runs)
+			m.run(t, seed+runs, outcomesPerRound)
+			fmt.Printf("%d cuts in %d runs; %v; %.0f s, now -seed %d\n", cuts, runs+1, &m, time.Since(start).Seconds(), seed+runs)
 		}
 	}
-	t.Logf("%d cuts and %d outcomes in %d runs", cuts, outcomes, runs)
+	t.Logf("%d cuts in %d runs; %v", cuts, runs, &m)
 }
 
 // snapshot is the machine between two host calls, and what is known then.
@@ -75,8 +77,7 @@ type snapshot struct {
 	anchor  *storetest.Anchor // at the same moment; nil if there is none
 	call    string            // the one about to be made
 	created bool              // Create has returned
-	acked   int               // the newest state that a Commit acknowledged
-	started int               // the newest state that an Update was called for
+	bounds                    // from what was acknowledged to what was begun
 }
 
 // recorder is a host that keeps a snapshot from before every changing call.
@@ -84,9 +85,9 @@ type snapshot struct {
 // the snapshots before and behind it.
 type recorder struct {
 	*memhost.Host
-	anchor         *storetest.Anchor // nil if there is none
-	created        atomic.Bool
-	acked, started atomic.Int64
+	anchor  *storetest.Anchor // nil if there is none
+	created atomic.Bool
+	progress
 
 	mu    sync.Mutex
 	snaps []snapshot
@@ -104,14 +105,14 @@ func newRecorder(h *memhost.Host, a *storetest.Anchor) *recorder {
 func (r *recorder) snap(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := snapshot{call: fmt.Sprintf(format, args...), created: r.created.Load(), acked: int(r.acked.Load())}
+	s := snapshot{call: fmt.Sprintf(format, args...), created: r.created.Load(), bounds: r.now()}
 	copyDisk := func() { s.disk = r.Clone() }
 	if r.anchor != nil {
 		s.anchor = r.anchor.Hold(copyDisk)
 	} else {
 		copyDisk()
 	}
-	s.started = int(r.started.Load()) // after the copy, as acked is from before
+	s.most = r.now().most // after the copy, as the least is from before
 	r.snaps = append(r.snaps, s)
 }
 
@@ -167,8 +168,8 @@ type plan struct {
 	steps    int
 	keys     uint64
 	slots    int
-	rekeys   bool // another key now and then
 	anchored bool
+	operations
 }
 
 // newestSlot opens the slot of the newest generation, made by storetest.Secret.
@@ -186,12 +187,12 @@ func (newestSlot) Unlock(_ context.Context, slots []store.Slot) (int, key.Key, e
 
 func newPlan(r *rand.Rand) plan {
 	p := plan{
-		host:     memhost.Options{Spares: r.IntN(6), GrowingEnds: r.IntN(3) == 0},
-		capacity: 64 << 20,
-		steps:    60 + r.IntN(120),
-		rekeys:   r.IntN(4) == 0,
-		keys:     1 << (3 + r.IntN(8)),
-		slots:    1 + r.IntN(16),
+		host:       memhost.Options{Spares: r.IntN(6), GrowingEnds: r.IntN(3) == 0},
+		capacity:   64 << 20,
+		steps:      60 + r.IntN(120),
+		operations: operations{rekeys: r.IntN(3) == 0, snapshots: r.IntN(2) == 0, resizes: r.IntN(3) == 0},
+		keys:       1 << (3 + r.IntN(8)),
+		slots:      1 + r.IntN(16),
 		options: store.Options{
 			Unlocker:       newestSlot{},
 			NodeCacheBytes: 1, FrameCacheBytes: 1 + r.IntN(128<<10),
@@ -258,8 +259,8 @@ func crashRun(t *testing.T, seed uint64) int {
 				c := cut{plan: p, history: h, snapshot: snaps[i], seed: seed<<16 + uint64(i)}
 				if err := c.try(); err != nil {
 					failed.Store(true)
-					t.Errorf("-seed %d: cut %d of %d, before %s, after state %d..%d, %s: %v",
-						seed, i, len(snaps), c.call, c.acked, c.started, c.fate, err)
+					t.Errorf("-seed %d: cut %d of %d, before %s, within %v, %s: %v",
+						seed, i, len(snaps), c.call, c.bounds, c.fate, err)
 				}
 			}
 		})
@@ -294,16 +295,16 @@ func (p plan) record(rec *recorder, r *rand.Rand) (*history, error) {
 	}
 	rec.created.Store(true)
 	h := newHistory()
+	h.sizes = []int64{p.capacity}
 	for left := p.steps; left > 0; {
 		s, err := p.open(rec, rec.anchor, false)
 		if err != nil {
 			return h, err
 		}
 		steps := min(left, 1+r.IntN(p.steps))
-		o := &operator{writer: writer{history: h, s: s, r: r, keys: p.keys, slots: p.slots}, rec: rec, rekeys: p.rekeys}
+		o := &operator{writer: writer{history: h, s: s, r: r, keys: p.keys, slots: p.slots}, progress: &rec.progress, plan: p.operations}
 		err = o.run(steps)
-		o.commits.Wait()
-		if err := errors.Join(err, o.commitErr); err != nil {
+		if err := errors.Join(err, o.wait()); err != nil {
 			return h, err
 		}
 		left -= steps
@@ -313,109 +314,9 @@ func (p plan) record(rec *recorder, r *rand.Rand) (*history, error) {
 		if err := s.Close(); err != nil {
 			return h, err
 		}
-		rec.acked.Store(int64(h.last))
+		rec.ack(h.newest())
 	}
 	return h, nil
-}
-
-// operator is a writer that commits, checkpoints and looks back.
-type operator struct {
-	writer
-	rec       *recorder
-	rekeys    bool
-	commits   sync.WaitGroup
-	mu        sync.Mutex
-	commitErr error
-}
-
-func (o *operator) run(steps int) error {
-	for range steps {
-		if err := o.step(0); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (o *operator) step(depth int) error {
-	o.rec.started.Store(int64(o.last + 1))
-	switch p := o.r.IntN(100); {
-	case p < 8:
-		return o.commit()
-	case p < 12:
-		state := o.last
-		o.commits.Go(func() { o.note(o.commitFor(state)) })
-		return nil
-	case p < 15:
-		return unlessFull(o.s.Checkpoint(bg))
-	case p < 18 && depth < 2:
-		return o.lookBack(depth)
-	case p < 20:
-		return unlessFull(o.s.EmptyAll(bg))
-	case p < 24 && o.rekeys && depth == 0: // a View would keep the old key in use
-		return unlessFull(nextRekeyStep(o.s))
-	}
-	return o.randomChange()
-}
-
-func unlessFull(err error) error {
-	if errors.Is(err, store.ErrFull) {
-		return nil
-	}
-	return err
-}
-
-// nextRekeyStep takes one of the three steps to another key.
-func nextRekeyStep(s *store.Store) error {
-	switch st := s.KeyState(); {
-	case st.Older == 0:
-		return s.AddGeneration(bg, storetest.Secret(fmt.Sprint("key ", st.Generation+1)))
-	case st.Remaining > 0:
-		return s.Rekey(bg, nil)
-	}
-	err := s.Rekey(bg, nil)
-	if err == nil {
-		err = s.DropOldGenerations(bg)
-	}
-	return err
-}
-
-func (o *operator) note(err error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.commitErr = errors.Join(o.commitErr, err)
-}
-
-func (o *operator) commit() error { return o.commitFor(o.last) }
-
-// commitFor acknowledges the state that was the newest when it was called.
-func (o *operator) commitFor(state int) error {
-	if err := o.s.Commit(bg); err != nil {
-		return err
-	}
-	for {
-		old := o.rec.acked.Load()
-		if old >= int64(state) || o.rec.acked.CompareAndSwap(old, int64(state)) {
-			return nil
-		}
-	}
-}
-
-// lookBack holds a View over more operations and compares it afterwards.
-func (o *operator) lookBack(depth int) error {
-	was := o.last
-	return o.s.View(bg, func(tx *store.Tx) error {
-		for range 1 + o.r.IntN(20) {
-			if err := o.step(depth + 1); err != nil {
-				return err
-			}
-		}
-		state, err := o.compare(o.s, tx)
-		if err == nil && state != was {
-			err = fmt.Errorf("a View of state %d shows state %d", was, state)
-		}
-		return err
-	})
 }
 
 // cut is one crash and what comes after it.
@@ -442,12 +343,7 @@ func (c *cut) try() error {
 			return err
 		}
 	}
-	state, err := c.verify(h, c.acked, c.started, r)
-	if err != nil {
-		return err
-	}
-	_ = state
-	return nil
+	return c.verify(h, r)
 }
 
 // recover takes the records away, and has them found again.
@@ -459,7 +355,7 @@ func (c *cut) recover(h *memhost.Host) error {
 		h.RemoveRecord(name)
 	}
 	rec, err := store.Recover(bg, h, store.RecoverOptions{Options: c.options})
-	if err != nil && c.acked == 0 { // before the first session there may be no copy of a root
+	if err != nil && c.least.state == 0 { // before the first session there may be no copy of a root
 		for name, value := range before {
 			h.SetRecord(name, value)
 		}
@@ -472,6 +368,7 @@ func (c *cut) recover(h *memhost.Host) error {
 	if err != nil {
 		return err
 	}
+	c.least.size = 0 // the newest root of which there is a copy may be older
 	return errors.Join(rec.Install(bg, w), w.Release(bg))
 }
 
@@ -532,24 +429,21 @@ func (c *cut) crashInRecovery(h *memhost.Host, r *rand.Rand) (*memhost.Host, err
 }
 
 // verify opens the volume on h, looks at everything, and goes on using it.
-func (c *cut) verify(h *memhost.Host, least, most int, r *rand.Rand) (int, error) {
+func (c *cut) verify(h *memhost.Host, r *rand.Rand) error {
 	s, err := c.open(h, c.anchor, false)
 	if !c.created && errors.Is(err, store.ErrNoVolume) {
 		if err := c.create(h, c.anchor); err != nil {
-			return 0, fmt.Errorf("create again: %w", err)
+			return fmt.Errorf("create again: %w", err)
 		}
 		s, err = c.open(h, c.anchor, false)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("open: %w", err)
+		return fmt.Errorf("open: %w", err)
 	}
-	state, err := c.present(s)
-	if err == nil && (state < least || state > most) {
-		err = fmt.Errorf("state %d is found, want %d..%d", state, least, most)
-	}
+	m, err := c.look(s, c.bounds)
 	if err != nil {
 		s.Close()
-		return 0, err
+		return err
 	}
 	if r.IntN(4) == 0 { // what was shown once must stay
 		c.fate += "then "
@@ -559,23 +453,22 @@ func (c *cut) verify(h *memhost.Host, least, most int, r *rand.Rand) (int, error
 		c.fate, c.anchor = crashed.fate, crashed.anchor
 		s.Close()
 		if s, err = c.open(h, c.anchor, false); err != nil {
-			return 0, fmt.Errorf("open again: %w", err)
+			return fmt.Errorf("open again: %w", err)
 		}
-		again, err := c.present(s)
-		if err != nil || again != state {
+		if _, err := c.look(s, bounds{m, m}); err != nil {
 			s.Close()
-			return 0, fmt.Errorf("after state %d was shown, state %d is found: %w", state, again, err)
+			return fmt.Errorf("after %+v was shown: %w", m, err)
 		}
 	}
-	w := writer{history: c.fork(state), s: s, r: r, keys: c.keys, slots: c.slots}
+	w := writer{history: c.forkAt(m), s: s, r: r, keys: c.keys, slots: c.slots}
 	if err := c.goOn(h, &w); err != nil {
 		s.Close()
-		return 0, err
+		return err
 	}
 	if err := s.Close(); err != nil {
-		return 0, err
+		return err
 	}
-	return state, c.closed(h, w.history, r)
+	return c.closed(h, w.history, r)
 }
 
 // goOn checks and changes the open volume.
@@ -586,6 +479,18 @@ func (c *cut) goOn(h *memhost.Host, w *writer) error {
 	for range 3 {
 		if err := w.randomChange(); err != nil {
 			return fmt.Errorf("change: %w", err)
+		}
+	}
+	if c.snapshots && w.r.IntN(4) == 0 {
+		c.fate += "snapshots "
+		if err := unlessFull(w.changeKept()); err != nil {
+			return err
+		}
+	}
+	if c.resizes && w.r.IntN(8) == 0 {
+		c.fate += "another size "
+		if err := unlessFull(w.resize()); err != nil {
+			return err
 		}
 	}
 	if c.rekeys && w.r.IntN(8) == 0 {
@@ -599,8 +504,8 @@ func (c *cut) goOn(h *memhost.Host, w *writer) error {
 	if err := w.s.Commit(bg); err != nil {
 		return err
 	}
-	if state, err := w.present(w.s); err != nil || state != w.last {
-		return fmt.Errorf("after more changes: state %d is found, want %d: %w", state, w.last, err)
+	if _, err := w.look(w.s, bounds{w.newest(), w.newest()}); err != nil {
+		return fmt.Errorf("after more changes: %w", err)
 	}
 	return nil
 }
@@ -613,8 +518,8 @@ func (c *cut) closed(h *memhost.Host, now *history, r *rand.Rand) error {
 		return fmt.Errorf("open after close: %w", err)
 	}
 	defer s.Close()
-	if state, err := now.present(s); err != nil || state != now.last {
-		return fmt.Errorf("after close: state %d is found, want %d: %w", state, now.last, err)
+	if _, err := now.look(s, bounds{now.newest(), now.newest()}); err != nil {
+		return fmt.Errorf("after close: %w", err)
 	}
 	if readOnly {
 		_, err := s.Check(bg, nil)

@@ -31,9 +31,10 @@ func within(t *testing.T, what string, fn func()) {
 	}
 }
 
-// TestFaults fails every n-th call of a random workload, without effect, with it
-// and with half of it, once and from then on, and checks that what went on is
-// consistent and that nothing acknowledged is lost.
+// TestFaults fails every n-th call of two random workloads, one of them with
+// snapshots, changes of size and a migration, without effect, with it and with half
+// of it, once and from then on, and checks that what went on is consistent and that
+// nothing acknowledged is lost.
 func TestFaults(t *testing.T) {
 	seed := newSeed(t)
 	for _, sticky := range []bool{false, true} {
@@ -44,16 +45,17 @@ func TestFaults(t *testing.T) {
 			{Fault: faulthost.FailAfter, Ops: faulthost.Reads},
 		} {
 			rule.Sticky = sticky
-			failEach(t, rule, seed)
+			failEach(t, rule, seed, operations{})
+			failEach(t, rule, seed, operations{rekeys: true, snapshots: true, resizes: true})
 		}
 	}
 }
 
 // failEach lets the rule hit the first call, the second, and so on.
-func failEach(t *testing.T, rule faulthost.Rule, seed uint64) {
+func failEach(t *testing.T, rule faulthost.Rule, seed uint64, plan operations) {
 	t.Helper()
 	for hit := true; hit; rule.Nth++ {
-		f := &faultRun{rule: rule, seed: seed + uint64(rule.Nth)}
+		f := &faultRun{rule: rule, seed: seed, plan: plan}
 		within(t, fmt.Sprintf("-seed %d: %+v", seed, rule), func() {
 			if err := f.run(); err != nil {
 				t.Errorf("-seed %d: %+v: %v", seed, rule, err)
@@ -69,10 +71,11 @@ func failEach(t *testing.T, rule faulthost.Rule, seed uint64) {
 
 // faultRun is a workload with one fault in it.
 type faultRun struct {
+	plan   operations
 	rule   faulthost.Rule
 	seed   uint64
 	faulty *faulthost.Host
-	rec    recorder // only counts
+	progress
 	history
 }
 
@@ -82,7 +85,8 @@ func (f *faultRun) run() error {
 	f.faulty = faulthost.New(inner)
 	f.history = *newHistory()
 	create := store.CreateOptions{Capacity: 64 << 20, Secret: storetest.Secret("test")}
-	o := store.Options{Unlocker: storetest.Unlocker("test"), NodeCacheBytes: 1, FrameCacheBytes: 1, CheckpointBytes: 64 << 10, Takeover: true}
+	f.sizes = []int64{create.Capacity}
+	o := store.Options{Unlocker: newestSlot{}, NodeCacheBytes: 1, FrameCacheBytes: 1, CheckpointBytes: 64 << 10, Takeover: true}
 	f.faulty.Add(f.rule)
 	err := store.Create(bg, f.faulty, create)
 	if err == nil {
@@ -102,26 +106,26 @@ func (f *faultRun) sessions(o store.Options, r *rand.Rand) error {
 		if err != nil {
 			return err
 		}
-		state, err := f.present(s)
-		if err != nil || int64(state) < f.rec.acked.Load() {
+		found, err := f.look(s, bounds{f.least, f.newest()})
+		if err != nil {
 			s.Close()
-			return fmt.Errorf("after state %d was acknowledged, state %d is found: %w", f.rec.acked.Load(), state, err)
+			return err
 		}
-		f.history = *f.fork(state) // a failed Close may have lost the rest
-		w := &operator{writer: writer{history: &f.history, s: s, r: r, keys: 100, slots: 8}, rec: &f.rec}
+		f.history = *f.forkAt(found) // a failed Close may have lost the rest
+		f.bounds = bounds{f.newest(), f.newest()}
+		w := &operator{writer: writer{history: &f.history, s: s, r: r, keys: 100, slots: 8}, progress: &f.progress, plan: f.plan}
 		for range 30 {
 			if err := f.tolerate(s, w.step(0)); err != nil {
 				s.Close()
 				return err
 			}
 		}
-		w.commits.Wait()
-		if err := f.tolerate(s, w.commitErr); err != nil {
+		if err := f.tolerate(s, w.wait()); err != nil {
 			return err
 		}
 		before := s.Err()
 		if err := s.Close(); err == nil {
-			f.rec.acked.Store(int64(f.last))
+			f.ack(f.newest())
 		} else if before != nil && !errors.Is(err, store.ErrReadOnly) {
 			return fmt.Errorf("close: %w", err)
 		}
@@ -146,6 +150,7 @@ func (f *faultRun) tolerate(s *store.Store, err error) error {
 	for _, again := range []error{
 		s.Commit(bg), s.Checkpoint(bg), s.Reserve(1),
 		s.Update(bg, func(tx *store.Tx) error { return tx.Put(store.Key{}, nil) }),
+		justError(s.TakeSnapshot(bg, "late", nil)), s.Resize(bg, 128<<20),
 	} {
 		if !errors.Is(again, store.ErrReadOnly) {
 			return fmt.Errorf("after a failure: %w", again)
@@ -156,6 +161,8 @@ func (f *faultRun) tolerate(s *store.Store, err error) error {
 	}
 	return nil
 }
+
+func justError(_ store.Snapshot, err error) error { return err }
 
 // reopen looks at what a healthy host has.
 func (f *faultRun) reopen(inner *memhost.Host, create store.CreateOptions, o store.Options) error {
@@ -172,9 +179,8 @@ func (f *faultRun) reopen(inner *memhost.Host, create store.CreateOptions, o sto
 	if err != nil {
 		return fmt.Errorf("reopen: %w", err)
 	}
-	state, err := f.present(s)
-	if err != nil || int64(state) < f.rec.acked.Load() {
-		return fmt.Errorf("after state %d was acknowledged, state %d is found: %w", f.rec.acked.Load(), state, err)
+	if _, err := f.look(s, bounds{f.least, f.newest()}); err != nil {
+		return err
 	}
 	if err := checked(s, inner); err != nil {
 		return err

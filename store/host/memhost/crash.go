@@ -54,6 +54,9 @@ type CrashOptions struct {
 	// Decide gives the fate of the i-th of the Pending changes. nil means
 	// Either for all.
 	Decide func(i int, p Pending) Fate
+	// Outcome, if it is not nil, says what is found, in place of Decide: one of
+	// the Outcomes of Pending.
+	Outcome Outcome
 	// KeepGround leaves unwritten space as it is, instead of letting some of
 	// it turn to junk.
 	KeepGround bool
@@ -127,6 +130,10 @@ func (h *Host) Crash(o CrashOptions) *Host {
 	// Backwards, so that of two changes to one name the older one is undone last.
 	fates := h.fates(o, rng)
 	for i, e := range slices.Backward(h.journal) {
+		if o.Outcome != nil && e.Op == OpAppend {
+			leave(twins[e.segment], e.Off, e.Size, o.Outcome[i])
+			continue
+		}
 		after.undo(e, fates[i], twins[e.segment], rng)
 	}
 	if !o.KeepGround {
@@ -140,7 +147,12 @@ func (h *Host) Crash(o CrashOptions) *Host {
 func (h *Host) fates(o CrashOptions, rng *rand.Rand) []Fate {
 	fates := make([]Fate, len(h.journal))
 	for i, e := range h.journal {
-		if o.Decide != nil {
+		switch {
+		case o.Outcome != nil && o.Outcome[i][0]:
+			fates[i] = Keep
+		case o.Outcome != nil:
+			fates[i] = Drop
+		case o.Decide != nil:
 			fates[i] = o.Decide(i, e.Pending)
 		}
 		tears := e.Op == OpAppend
