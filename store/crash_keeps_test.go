@@ -26,7 +26,7 @@ type moment struct {
 // newest is where the history is.
 func (h *history) newest() moment { return moment{h.last, len(h.keeps), max(0, len(h.sizes)-1)} }
 
-// atMost is the later of two moments in every respect.
+// atLeast is the later of two moments in every respect.
 func (m moment) atLeast(o moment) moment {
 	return moment{max(m.state, o.state), max(m.keeps, o.keeps), max(m.size, o.size)}
 }
@@ -191,9 +191,11 @@ func (w *writer) resize() error {
 	}
 	w.sizes = append(w.sizes, capacity)
 	err := w.s.Resize(bg, capacity)
+	if err != nil && w.s.Err() == nil && w.s.Space().Capacity != capacity {
+		w.sizes = w.sizes[:len(w.sizes)-1] // it is certain that nothing happened
+	}
 	var small *store.ErrTooSmall
 	if errors.As(err, &small) {
-		w.sizes = w.sizes[:len(w.sizes)-1]
 		return nil
 	}
 	return err
