@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -56,19 +57,22 @@ func TestCrash(t *testing.T) {
 // twenty runs that it cuts.
 const outcomesPerRound = 4000
 
-// TestCrashFor is TestCrash and TestA36_ReorderUnsynced for as long as -crash.for
-// says.
+// TestCrashFor is TestCrash, TestA36_ReorderUnsynced and TestFaults for as long as
+// -crash.for says.
 func TestCrashFor(t *testing.T) {
-	seed, cuts, runs := newSeed(t), 0, uint64(0)
+	seed, cuts, faults, runs := newSeed(t), 0, 0, uint64(0)
 	var m matrix
 	for start := time.Now(); time.Since(start) < *crashFor; runs++ {
 		cuts += crashRun(t, seed+runs)
 		if runs%20 == 0 {
 			m.run(t, seed+runs, outcomesPerRound)
-			fmt.Printf("%d cuts in %d runs; %v; %.0f s, now -seed %d\n", cuts, runs+1, &m, time.Since(start).Seconds(), seed+runs)
+			fmt.Printf("%d cuts in %d runs; %v; %d faults; %.0f s, now -seed %d\n", cuts, runs+1, &m, faults, time.Since(start).Seconds(), seed+runs)
+		}
+		if runs%200 == 100 {
+			faults += failAll(t, seed+runs, math.MaxInt)
 		}
 	}
-	t.Logf("%d cuts in %d runs; %v", cuts, runs, &m)
+	t.Logf("%d cuts in %d runs; %v; %d faults", cuts, runs, &m, faults)
 }
 
 // snapshot is the machine between two host calls, and what is known then.

@@ -35,8 +35,13 @@ func within(t *testing.T, what string, fn func()) {
 // snapshots, changes of size and a migration, without effect, with it and with half
 // of it, once and from then on, and checks that what went on is consistent and that
 // nothing acknowledged is lost.
-func TestFaults(t *testing.T) {
-	seed := newSeed(t)
+//
+// Of a long workload the later calls are thinned out; TestCrashFor fails them all.
+func TestFaults(t *testing.T) { failAll(t, newSeed(t), 100) }
+
+// failAll returns how many runs it made.
+func failAll(t *testing.T, seed uint64, dense int) (runs int) {
+	t.Helper()
 	for _, sticky := range []bool{false, true} {
 		for _, rule := range []faulthost.Rule{
 			{Fault: faulthost.FailBefore},
@@ -45,16 +50,19 @@ func TestFaults(t *testing.T) {
 			{Fault: faulthost.FailAfter, Ops: faulthost.Reads},
 		} {
 			rule.Sticky = sticky
-			failEach(t, rule, seed, operations{})
-			failEach(t, rule, seed, operations{rekeys: true, snapshots: true, resizes: true})
+			runs += failEach(t, rule, seed, dense, operations{})
+			runs += failEach(t, rule, seed, dense, operations{rekeys: true, snapshots: true, resizes: true})
 		}
 	}
+	return runs
 }
 
-// failEach lets the rule hit the first call, the second, and so on.
-func failEach(t *testing.T, rule faulthost.Rule, seed uint64, plan operations) {
+// failEach lets the rule hit the first call, the second, and so on, and fewer
+// behind the first dense ones.
+func failEach(t *testing.T, rule faulthost.Rule, seed uint64, dense int, plan operations) (runs int) {
 	t.Helper()
-	for hit := true; hit; rule.Nth++ {
+	for hit := true; hit; rule.Nth += 1 + rule.Nth/dense*8 {
+		runs++
 		f := &faultRun{rule: rule, seed: seed, plan: plan}
 		within(t, fmt.Sprintf("-seed %d: %+v", seed, rule), func() {
 			if err := f.run(); err != nil {
@@ -67,6 +75,7 @@ func failEach(t *testing.T, rule faulthost.Rule, seed uint64, plan operations) {
 		hit = f.faulty.Hits() > 0
 	}
 	t.Logf("%+v: all calls before", rule)
+	return runs
 }
 
 // faultRun is a workload with one fault in it.
@@ -114,7 +123,7 @@ func (f *faultRun) sessions(o store.Options, r *rand.Rand) error {
 		f.history = *f.forkAt(found) // a failed Close may have lost the rest
 		f.bounds = bounds{f.newest(), f.newest()}
 		w := &operator{writer: writer{history: &f.history, s: s, r: r, keys: 100, slots: 8}, progress: &f.progress, plan: f.plan}
-		for range 30 {
+		for range 20 {
 			if err := f.tolerate(s, w.step(0)); err != nil {
 				s.Close()
 				return err
