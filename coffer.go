@@ -52,6 +52,10 @@ type Options struct {
 	// Snapshot opens what the snapshot of that name holds, ReadOnly. Default: the
 	// present state.
 	Snapshot string
+	// KeepHandedOver leaves a volume that was handed over under the keys it has.
+	// Default: it is re-encrypted under the enclave's own key, beside its use; see
+	// Volume.Upgraded.
+	KeepHandedOver bool
 	// Takeover fences whoever holds the volume now.
 	Takeover bool
 	// Owner is shown to whoever finds the volume in use. It is public.
@@ -67,12 +71,14 @@ type Platform = attest.Platform
 // Volume is an open filesystem together with the volume it lives in.
 type Volume struct {
 	*fs.FS
-	store  *store.Store
-	lease  host.Writer // of a read-only volume; the store holds that of others
-	anchor VolumeAnchor
-	limit  int64         // that the configuration sets to its size; see Resize
-	memory *Volume       // at MemoryDir; nil if there is none
-	inside *memhost.Host // of what is in memory itself; nil if it is not
+	store   *store.Store
+	options Options     // it was opened with
+	lease   host.Writer // of a read-only volume; the store holds that of others
+	anchor  VolumeAnchor
+	limit   int64         // that the configuration sets to its size; see Resize
+	memory  *Volume       // at MemoryDir; nil if there is none
+	inside  *memhost.Host // of what is in memory itself; nil if it is not
+	upgrade *upgrade      // nil if there is nothing to be done
 }
 
 // MemoryDir is where the filesystem in memory is if there is a persistent one.
@@ -104,6 +110,7 @@ func (v *Volume) Store() *store.Store { return v.store }
 
 // Close syncs and closes both. After an error, what was synced before is safe.
 func (v *Volume) Close() error {
+	v.upgrade.end()
 	err := errors.Join(v.FS.Close(), v.store.Close())
 	if v.lease != nil {
 		err = errors.Join(err, v.lease.Release(context.Background()))
@@ -126,9 +133,20 @@ func Open(ctx context.Context, o Options) (*Volume, error) {
 	if o.Config.PersistentFileSystemSize == 0 {
 		return openInMemory(ctx, o)
 	}
-	v, err := openVolume(ctx, o, o.unlocker())
-	if err != nil || o.VolumeOnly || o.Config.InMemoryFileSystemSize == 0 {
-		return v, err
+	h, err := o.takeHandover(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer h.forget()
+	v, err := openVolume(ctx, o, o.unlocker(), h)
+	if err != nil {
+		return nil, err
+	}
+	if h != nil && !o.ReadOnly && !o.KeepHandedOver {
+		v.beginUpgrade()
+	}
+	if o.VolumeOnly || o.Config.InMemoryFileSystemSize == 0 {
+		return v, nil
 	}
 	if err := v.attachMemory(ctx, o); err != nil {
 		return nil, errors.Join(err, v.Close())
@@ -158,10 +176,11 @@ func (v *Volume) attachMemory(ctx context.Context, o Options) error {
 	return nil
 }
 
-// openVolume opens the filesystem of a volume that exists.
-func openVolume(ctx context.Context, o Options, u store.Unlocker) (*Volume, error) {
+// openVolume opens the filesystem of a volume that exists, with what was handed over
+// with it if h is not nil.
+func openVolume(ctx context.Context, o Options, u store.Unlocker, h *handed) (*Volume, error) {
 	if !o.ReadOnly {
-		return openStore(ctx, o, u)
+		return openStore(ctx, o, u, h)
 	}
 	// A reader needs the volume to stand still: a writer deletes what its
 	// newest state does not need.
@@ -169,7 +188,7 @@ func openVolume(ctx context.Context, o Options, u store.Unlocker) (*Volume, erro
 	if err != nil {
 		return nil, fmt.Errorf("open volume: %w", err)
 	}
-	v, err := openStore(ctx, o, u)
+	v, err := openStore(ctx, o, u, h)
 	if err != nil {
 		return nil, errors.Join(err, lease.Release(context.WithoutCancel(ctx)))
 	}
@@ -177,13 +196,14 @@ func openVolume(ctx context.Context, o Options, u store.Unlocker) (*Volume, erro
 	return v, nil
 }
 
-func openStore(ctx context.Context, o Options, u store.Unlocker) (*Volume, error) {
+func openStore(ctx context.Context, o Options, u store.Unlocker, h *handed) (*Volume, error) {
 	so, a, err := o.anchored(store.Options{
 		Unlocker: u, ReadOnly: o.ReadOnly, Takeover: o.Takeover, Owner: o.Owner, Logger: o.Logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open volume: %w", err)
 	}
+	so, a = h.use(so, a)
 	st, err := store.Open(ctx, o.Volume, so)
 	if err != nil {
 		closeAnchor(a)
@@ -195,7 +215,7 @@ func openStore(ctx context.Context, o Options, u store.Unlocker) (*Volume, error
 		closeAnchor(a)
 		return nil, err
 	}
-	return &Volume{FS: f, store: st, anchor: a, limit: o.Config.PersistentFileSystemSize}, nil
+	return &Volume{FS: f, store: st, options: o, anchor: a, limit: o.Config.PersistentFileSystemSize}, nil
 }
 
 func openTree(ctx context.Context, st *store.Store, o Options) (*fs.FS, error) {
@@ -275,7 +295,7 @@ func openInMemory(ctx context.Context, o Options) (*Volume, error) {
 	if err := create(ctx, o.Volume, size, s, nil, uint32(os.Getuid()), uint32(os.Getgid())); err != nil {
 		return nil, fmt.Errorf("filesystem in memory: %w", err)
 	}
-	v, err := openVolume(ctx, o, known{s})
+	v, err := openVolume(ctx, o, known{s}, nil)
 	if err == nil {
 		v.inside = inside
 	}

@@ -15,6 +15,9 @@ var (
 	ErrSize = errors.New("over the configured size")
 	// ErrAnchor: the configured anchor can't be used, or not in this way.
 	ErrAnchor = errors.New("anchor")
+	// ErrNoTicketKey: the configuration names no key for upgrade tickets, so no
+	// handover can be made or taken up.
+	ErrNoTicketKey = errors.New("the configuration has no upgrade block with a ticketKey")
 	// ErrHostInProcess: a release enclave was given a host that works inside
 	// the enclave on files of the machine.
 	ErrHostInProcess = errors.New("a release enclave must reach its volume in another process")

@@ -17,8 +17,9 @@ import (
 	"github.com/coffer-fs/coffer/store/seal"
 )
 
-// SpecSlot is the descriptor of a key slot that the KDS has the key of. It is
-// public: what to ask for. JSON in the header of the volume.
+// SpecSlot is the descriptor of a key slot that the KDS has the key of, or of one
+// that was handed over to the spec. It is public: what to ask for. JSON in the header
+// of the volume.
 type SpecSlot struct {
 	Spec       kds.Spec       `json:"spec"` // its policy in canonical form
 	Generation kds.Generation `json:"generation"`
@@ -36,7 +37,7 @@ const sealedToSigner = "signer"
 // set. Nothing of it is proven before the slot opens.
 func ParseSlot(s store.Slot) (spec *SpecSlot, machine *MachineSlot, err error) {
 	switch s.Kind {
-	case seal.SlotSpec:
+	case seal.SlotSpec, seal.SlotHandover:
 		spec = &SpecSlot{}
 		if err = json.Unmarshal(s.Descriptor, spec); err == nil {
 			err = spec.Spec.Check()
@@ -86,6 +87,8 @@ func (u *unlocker) fromKDS(ctx context.Context, slots []store.Slot) (int, key.Ke
 		switch {
 		case err != nil:
 			return 0, key.Key{}, err
+		case s.Kind == seal.SlotHandover: // see takeHandover
+			continue
 		case spec == nil:
 			wrong = fmt.Errorf("%w: it is for the key of one machine, the configuration names a key of the KDS", ErrOtherSpec)
 		case !spec.Spec.Equal(want):

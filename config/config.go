@@ -54,6 +54,8 @@ type Config struct {
 	// Anchor says where it is remembered how far the volume has come. Nil if
 	// that is not said: nowhere.
 	Anchor *Anchor
+	// Upgrade says who may let a volume be handed over. Nil if nobody.
+	Upgrade *Upgrade
 
 	raw []byte
 }

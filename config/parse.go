@@ -15,8 +15,8 @@ import (
 
 // The names of the configuration, by block.
 var (
-	topSchema       = schema{attributes: []string{"persistentFileSystemSize", "inMemoryFileSystemSize"}, blocks: []string{"kds", "anchor", "conclave"}}
-	conclaveSchema  = schema{attributes: topSchema.attributes, blocks: []string{"kds", "anchor"}}
+	topSchema       = schema{attributes: []string{"persistentFileSystemSize", "inMemoryFileSystemSize"}, blocks: []string{"kds", "anchor", "upgrade", "conclave"}}
+	conclaveSchema  = schema{attributes: topSchema.attributes, blocks: []string{"kds", "anchor", "upgrade"}}
 	kdsSchema       = schema{attributes: []string{"kdsEnclaveConstraint"}, blocks: []string{"persistenceKeySpec", "keySpec"}}
 	keySpecSchema   = schema{attributes: []string{"masterKeyType"}, blocks: []string{"policyConstraint"}}
 	policySchema    = schema{attributes: []string{"constraint", "useOwnCodeHash", "useOwnCodeSignerAndProductID"}}
@@ -72,6 +72,9 @@ func (p *parser) settings(b *hclsyntax.Body, s schema) map[string]*hclsyntax.Blo
 	p.size(attributes["inMemoryFileSystemSize"], &p.c.InMemoryFileSystemSize)
 	if a := blocks["anchor"]; a != nil && p.once("anchor", a.DefRange()) {
 		p.c.Anchor = p.anchor(a)
+	}
+	if u := blocks["upgrade"]; u != nil && p.once("upgrade", u.DefRange()) {
+		p.c.Upgrade = p.upgrade(u)
 	}
 	if k := blocks["kds"]; k != nil && p.once("kds", k.DefRange()) {
 		p.c.KDS = p.kds(k)

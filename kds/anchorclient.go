@@ -49,6 +49,26 @@ func NewAnchorClient(c *Client, s Spec) *AnchorClient {
 	return &AnchorClient{client: c, spec: s, records: map[VolumeID]anchorRecord{}}
 }
 
+// NewAnchorClientWithKey is NewAnchorClient for who was handed the spec's anchor
+// key, of that generation, and can't get it from the KDS. The client makes a copy.
+func NewAnchorClientWithKey(c *Client, s Spec, k key.Key, g Generation) (*AnchorClient, error) {
+	a := NewAnchorClient(c, s)
+	var err error
+	a.key, err = key.FromBytes(k.Bytes())
+	a.generation = g
+	return a, err
+}
+
+// Owner returns the spec with its anchor key, for somebody to be handed it. The key
+// is the client's own: whoever wants to keep it makes a copy.
+func (a *AnchorClient) Owner(ctx context.Context) (Spec, key.Key, Generation, error) {
+	k, g, err := a.ensureKey(ctx)
+	if err != nil {
+		err = fmt.Errorf("get anchor key: %w", err)
+	}
+	return a.spec, k, g, err
+}
+
 // Read returns the state of a volume. ErrAnchorNone, ErrAnchorOther.
 func (a *AnchorClient) Read(ctx context.Context, v VolumeID) (AnchorState, error) {
 	state, _, err := a.read(ctx, v)

@@ -105,11 +105,23 @@ func (c *Client) Release(ctx context.Context, spec Spec, p Purpose, g Generation
 	return got, nil
 }
 
-// Public gets the public key of spec for mail or handover. It needs no
-// platform.
+// Public gets the public key of spec for mail or handover, of the current
+// generation. It needs no platform.
 func (c *Client) Public(ctx context.Context, spec Spec, p Purpose) (hpke.PublicKey, error) {
-	fail := func(err error) (hpke.PublicKey, error) {
-		return nil, fmt.Errorf("get public %s key %q: %w", p, spec.Name, err)
+	pub, err := c.Publish(ctx, spec, p)
+	return pub.Key, err
+}
+
+// Published is a public key that a KDS gave.
+type Published struct {
+	Key        hpke.PublicKey
+	Generation Generation
+}
+
+// Publish is Public that tells the generation too.
+func (c *Client) Publish(ctx context.Context, spec Spec, p Purpose) (Published, error) {
+	fail := func(err error) (Published, error) {
+		return Published{}, fmt.Errorf("get public %s key %q: %w", p, spec.Name, err)
 	}
 	if err := c.check(spec, p); err != nil {
 		return fail(err)
@@ -117,22 +129,23 @@ func (c *Client) Public(ctx context.Context, spec Spec, p Purpose) (hpke.PublicK
 	if err := p.checkPublic(); err != nil {
 		return fail(err)
 	}
-	var pk hpke.PublicKey
+	var pub Published
 	_, err := ask(ctx, c, "public", PublicRequest{Spec: spec, Purpose: p}, func(answer PublicAnswer) error {
 		if _, err := c.judge(ctx, answer.Signed, answer.SignedBytes(),
 			asked{spec, p, 0}, asked{answer.Spec, answer.Purpose, answer.Generation}); err != nil {
 			return err
 		}
-		var err error
-		if pk, err = ParsePublicKey(answer.HPKEPublicKey); err != nil {
+		pk, err := ParsePublicKey(answer.HPKEPublicKey)
+		if err != nil {
 			return fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
+		pub = Published{pk, answer.Generation}
 		return nil
 	})
 	if err != nil {
 		return fail(err)
 	}
-	return pk, nil
+	return pub, nil
 }
 
 // check finds what is missing before anything is sent.

@@ -339,6 +339,7 @@ func (s *Store) DropOldGenerations(ctx context.Context) error {
 	if err := s.checkpointAnchored(ctx); err != nil {
 		return fmt.Errorf("drop old keys: %w", err)
 	}
+	s.forgetHandover(ctx)
 	return nil
 }
 
@@ -381,6 +382,7 @@ func (s *Store) Rewrap(ctx context.Context, secret Secret) error {
 	if err := s.checkpointAnchored(ctx); err != nil {
 		return fmt.Errorf("rewrap: %w", err)
 	}
+	s.forgetHandover(ctx)
 	return nil
 }
 

@@ -78,7 +78,7 @@ var rules = []struct {
 	{"migrate", []string{"store", "fs", "kds"}},
 	{"kds", nil},
 	{"config", []string{"kds"}},
-	{".", []string{"config", "fs", "store", "kds"}},
+	{".", []string{"config", "fs", "store", "kds", "migrate"}},
 	{"cmd/coffer-kds", []string{"kds"}},
 	{"cmd/coffer", []string{".", "config", "control", "fs", "migrate", "store", "kds"}},
 	{"control", nil},

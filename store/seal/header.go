@@ -36,6 +36,9 @@ type SlotKind uint8
 const (
 	SlotSpec    SlotKind = 1 // the KDS key of a key spec; the descriptor is the spec
 	SlotMachine SlotKind = 2 // the platform's own seal key; the descriptor says which
+	// SlotHandover: the secret that an enclave handed over to the spec that the
+	// descriptor is.
+	SlotHandover SlotKind = 3
 )
 
 // Slot is the public part of a key slot.

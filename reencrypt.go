@@ -1,0 +1,71 @@
+package coffer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/coffer-fs/coffer/migrate"
+)
+
+// Reencrypt brings the volume, while it is used, under the key that the configuration
+// names, if it is not: after a handover, or when the KDS has a newer generation of its
+// master key. It may be stopped, and goes on where it was. progress may be nil.
+func (v *Volume) Reencrypt(ctx context.Context, progress func(migrate.Progress)) (migrate.Summary, error) {
+	s, err := v.options.secret(ctx)
+	if err != nil {
+		return migrate.Summary{}, fmt.Errorf("re-encrypt: %w", err)
+	}
+	defer s.Key.Destroy()
+	sum, err := migrate.Live(ctx, v.store, migrate.Options{New: s, Anchor: v.anchor, Progress: progress, Logger: v.options.Logger})
+	if err != nil {
+		err = fmt.Errorf("re-encrypt: %w", err)
+	}
+	return sum, err
+}
+
+// upgrade is the re-encryption, in the background, of a volume that was handed over.
+type upgrade struct {
+	stop func()
+	done chan struct{}
+	err  error // once done is closed
+}
+
+// beginUpgrade re-encrypts the volume beside its use, until it is closed.
+func (v *Volume) beginUpgrade() {
+	ctx, stop := context.WithCancel(context.Background())
+	u := &upgrade{stop: stop, done: make(chan struct{})}
+	v.upgrade = u
+	go func() {
+		defer close(u.done)
+		sum, err := v.Reencrypt(ctx, nil)
+		switch u.err = err; {
+		case err == nil:
+			v.options.Logger.Info("the volume that was handed over is under this enclave's own key", "bytes", sum.Bytes, "took", sum.Took)
+		case !errors.Is(err, context.Canceled):
+			v.options.Logger.Error("the volume that was handed over is not under this enclave's own key yet: the next opening goes on", "error", err)
+		}
+	}()
+}
+
+// Upgraded returns when a volume that was handed over is under this enclave's own
+// key, or why it is not. It returns at once if there is nothing to be done.
+func (v *Volume) Upgraded(ctx context.Context) error {
+	if v.upgrade == nil {
+		return nil
+	}
+	select {
+	case <-v.upgrade.done:
+		return v.upgrade.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// end stops it, and waits.
+func (u *upgrade) end() {
+	if u != nil {
+		u.stop()
+		<-u.done
+	}
+}
