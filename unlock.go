@@ -221,6 +221,10 @@ func (o Options) source() (kds.Source, error) {
 	return source, err
 }
 
+// Spec is the configured key spec, completed with the enclave's own values. The
+// configuration must have one.
+func Spec(o Options) (kds.Spec, error) { return o.spec() }
+
 // spec is the configured key spec, completed with the enclave's own values.
 func (o Options) spec() (kds.Spec, error) {
 	self, err := o.Platform.Self()

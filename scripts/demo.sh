@@ -158,7 +158,29 @@ refused 6 'sealed for another key spec' "$coffer" ls volume "${v1[@]}" --sim-cpu
 refused 11 'REVOKE' "$coffer" ls volume --config v2.hcl --enclave enclave-v1.json --kds.url "$url" --sim-cpu cpu-a
 ok 'the old enclave is refused, with its own configuration and with the new one'
 
-say '7. what the host sees'
+say '7. a volume bound to the code hash is handed over to the next build'
+"$coffer" ticket key ticket.key >upgrade.block
+configuration 'SEC:INSECURE' | sed 's/useOwnCodeSignerAndProductID/useOwnCodeHash/' | cat - upgrade.block >bound-v1.hcl
+(cat bound-v1.hcl; echo '# the next version') >bound-v2.hcl
+old=(--config bound-v1.hcl --enclave enclave-v1.json --kds.url "$url" --sim-cpu cpu-a)
+new=(--config bound-v2.hcl --enclave enclave-v1.json --kds.url "$url" --sim-cpu cpu-a)
+"$coffer" init bound "${old[@]}"
+"$coffer" put bound "$src/net" / "${old[@]}"
+"$coffer" identity --config bound-v1.hcl --enclave enclave-v1.json --sim-cpu cpu-a --json >old.json
+"$coffer" identity --config bound-v2.hcl --enclave enclave-v1.json --sim-cpu cpu-a --json >new.json
+refused 6 'sealed for another key spec' "$coffer" ls bound "${new[@]}"
+id=$("$coffer" info bound | sed -n 's/^id *//p')
+"$coffer" ticket create --key ticket.key --volume "$id" --from old.json --to new.json >ticket
+"$coffer" handover bound --ticket ticket "${old[@]}" | sed 's/^/   /'
+mount_volume bound "${new[@]}"
+diff -r "$src/net" mnt/net
+ok 'the new build opens it, and the tree is the same'
+unmount
+"$coffer" migrate bound --to bound-v2.hcl --enclave enclave-v1.json --kds.url "$url" --sim-cpu cpu-a | sed 's/^/   /'
+refused 6 'sealed for another key spec' "$coffer" ls bound "${old[@]}"
+ok 'the old build is refused'
+
+say '8. what the host sees'
 for word in 'package main' 'func Test' 'Copyright' 'The Go Authors' 'crypto/tls' 'net/http' \
 	'README.md' 'runtime' 'ReadFile' 'Marshal'; do
 	if grep -rqa -- "$word" volume carried; then

@@ -14,6 +14,7 @@ import (
 	"github.com/coffer-fs/coffer/fs/salvage"
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/attest"
+	"github.com/coffer-fs/coffer/kds/handover"
 	"github.com/coffer-fs/coffer/kds/mail"
 	"github.com/coffer-fs/coffer/kds/policy"
 	"github.com/coffer-fs/coffer/store"
@@ -38,6 +39,11 @@ var classes = []class{
 	{store.ErrAnchorLost, exitAnchor, "is it the right KDS, or directory? If the record is lost: coffer anchor show VOLUME --config FILE tells how to go on"},
 	{store.ErrAnchorOther, exitAnchor, "the volume was migrated: this copy is from before, or coffer migrate has to be run again"},
 	{store.ErrAnchorUnavailable, exitAnchor, "nothing that was synced is lost: open the volume again when the anchor can be reached"},
+	{coffer.ErrNoTicketKey, exitConfig, "coffer ticket key FILE prints one; it makes another enclave"},
+	{handover.ErrTicket, exitHandover, "coffer ticket show TICKET shows what it says"},
+	{handover.ErrExpired, exitHandover, "have a new one signed: coffer ticket create"},
+	{handover.ErrNotFor, exitHandover, "coffer ticket show TICKET shows what it is for"},
+	{handover.ErrMessage, exitHandover, "have the old enclave hand the volume over again"},
 	{coffer.ErrAnchor, exitConfig, "the anchor block is described in docs/operations.md"},
 	{host.ErrInUse, exitInUse, "unmount it, or wait until that process is gone; coffer info VOLUME shows who it is"},
 	{host.ErrFenced, exitInUse, "another process took the volume over: what was synced before is safe"},
@@ -116,8 +122,10 @@ func classify(err error) *failure {
 	if small := (*store.ErrTooSmall)(nil); errors.As(err, &small) {
 		return &failure{exitFull, err, "give it that much, or remove something, or a snapshot"}
 	}
-	if strings.HasPrefix(err.Error(), "unknown command") {
-		return &failure{exitUsage, err, `see "coffer --help"`}
+	for _, wrong := range []string{"unknown command", "required flag(s)", "at least one of the flags", "if any flags in the group"} {
+		if strings.HasPrefix(err.Error(), wrong) {
+			return &failure{exitUsage, err, `see "coffer --help"`}
+		}
 	}
 	return &failure{exitFailure, err, ""}
 }

@@ -90,6 +90,7 @@ func (f *enclaveFlags) enclaveOptions(c *cobra.Command) (coffer.Options, error) 
 	o = coffer.Options{
 		KDSURL: strings.Join(f.kdsURLs, ","), KDSTimeout: time.Duration(f.kdsTimeoutSec) * time.Second,
 		Owner: c.CommandPath(), Logger: logger, Takeover: f.takeover, Snapshot: f.snapshot, VolumeOnly: true,
+		KeepHandedOver: true, // but for those that keep a volume open
 	}
 	if o.Config, err = loadConfig(f.config, logger); err != nil {
 		return o, err

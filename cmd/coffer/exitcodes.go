@@ -30,6 +30,7 @@ const (
 	exitPartial     = 27
 	exitStale       = 30
 	exitAnchor      = 31
+	exitHandover    = 36
 )
 
 // exitCodes says each code in words.
@@ -59,5 +60,6 @@ var exitCodes = map[int]string{
 	exitHost:        "the host process cannot be reached, refuses, fails or answers wrongly",
 	exitPartial:     "not everything could be salvaged; the list says what is lost",
 	exitStale:       "the volume is older than its anchor knows, or another copy than the one that goes on",
+	exitHandover:    "the upgrade ticket or the handover is not valid, has expired or is for something else",
 	exitAnchor:      "the volume's anchor does not answer, is not configured, or knows nothing of the volume",
 }

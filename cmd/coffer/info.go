@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -40,6 +41,7 @@ type infoResult struct {
 type infoSlot struct {
 	Generation uint32              `json:"generation"`
 	Spec       *coffer.SpecSlot    `json:"spec,omitempty"`
+	HandedOver bool                `json:"handedOver,omitempty"` // to the spec
 	Machine    *coffer.MachineSlot `json:"machine,omitempty"`
 }
 
@@ -87,7 +89,7 @@ func info(c *cobra.Command, f hostFlags, volume string) (r infoResult, err error
 	}
 	r = infoResult{
 		Volume: volume, ID: hex.EncodeToString(h.Volume[:]), Format: seal.FormatVersion, Suite: seal.SuiteAESGCM.String(),
-		SegmentSize: int64(1) << h.SegmentShift, Header: h.Sequence, Migrating: len(h.Slots) > 1,
+		SegmentSize: int64(1) << h.SegmentShift, Header: h.Sequence, Migrating: migrating(h),
 	}
 	if err := r.addUsage(c, v); err != nil {
 		return r, err
@@ -121,12 +123,18 @@ func usageOf(ctx context.Context, v host.Volume) (local.Usage, error) {
 	return local.Usage{SegmentBytes: st.SegmentBytes, SpareBytes: st.SpareBytes, CatalogBytes: st.CatalogBytes, FreeBytes: st.FreeBytes}, err
 }
 
+// migrating reports whether a volume is on its way from one key to another.
+func migrating(h seal.Header) bool {
+	return slices.ContainsFunc(h.Slots, func(s seal.Slot) bool { return s.Generation != h.Slots[0].Generation })
+}
+
 func infoSlots(h seal.Header) (slots []infoSlot, err error) {
 	for _, s := range h.Slots {
 		slot := infoSlot{Generation: s.Generation}
 		if slot.Spec, slot.Machine, err = coffer.ParseSlot(store.Slot{Kind: s.Kind, Generation: s.Generation, Descriptor: s.Descriptor}); err != nil {
 			return nil, err
 		}
+		slot.HandedOver = s.Kind == seal.SlotHandover
 		slots = append(slots, slot)
 	}
 	return slots, nil
@@ -158,5 +166,9 @@ func (s infoSlot) String() string {
 	if s.Spec == nil {
 		return fmt.Sprintf("the machine it was made on, to the enclave's %q", s.Machine.SealedTo)
 	}
-	return fmt.Sprintf("%s, generation %d: %s", s.Spec.Spec.MasterKeyType, s.Spec.Generation, s.Spec.Spec.PolicyConstraint)
+	over := ""
+	if s.HandedOver {
+		over = ", by a handover"
+	}
+	return fmt.Sprintf("%s, generation %d: %s%s", s.Spec.Spec.MasterKeyType, s.Spec.Generation, s.Spec.Spec.PolicyConstraint, over)
 }

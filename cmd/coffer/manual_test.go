@@ -10,12 +10,18 @@ import (
 	"testing"
 )
 
-// The manual's commands work as they stand there, one after the other.
+// The manuals' commands work as they stand there, one after the other.
 func TestManual(t *testing.T) {
 	if _, err := os.Stat("/dev/fuse"); err != nil {
 		t.Skip("this machine has no /dev/fuse")
 	}
-	manual, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
+	for _, page := range []string{"operations.md", "upgrading.md"} {
+		t.Run(page, func(t *testing.T) { runManual(t, page) })
+	}
+}
+
+func runManual(t *testing.T, page string) {
+	manual, err := os.ReadFile(filepath.Join("..", "..", "docs", page))
 	if err != nil {
 		t.Fatal(err)
 	}

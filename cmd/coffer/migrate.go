@@ -23,11 +23,13 @@ func newMigrate() *cobra.Command {
 	var to string
 	var rewrap, asJSON bool
 	c := &cobra.Command{
-		Use:   "migrate VOLUME --config OLD --to NEW",
+		Use:   "migrate VOLUME [--config OLD] --to NEW",
 		Short: "Re-encrypt a volume from an old key spec to a new one",
 		Long: `migrate brings a volume from the key that the configuration OLD names to the
 key that NEW names. It is run by the new enclave: NEW is what is measured with
 it, and it must satisfy both specs.
+
+A volume that the old enclave handed over needs no --config: see coffer handover.
 
 It can be stopped at any moment and run again. At the end the old key opens
 nothing of the volume any more. With --rewrap only the key slot is replaced: it
@@ -54,18 +56,21 @@ takes no time, and whoever has the old key and an older copy can still read.`,
 func runMigrate(c *cobra.Command, f enclaveFlags, to, volume string, rewrap bool) (migrateResult, error) {
 	r := migrateResult{Rewrap: rewrap}
 	switch {
-	case f.config == "":
-		return r, usageError("name the configuration that the volume is sealed with: COMMAND --config FILE", "--config is required")
 	case to == "":
 		return r, usageError("name the configuration that it shall be sealed with: COMMAND --to FILE", "--to is required")
 	}
 	from := f.config
-	f.config = to
+	if f.config = to; from == "" && rewrap {
+		return r, usageError("name the configuration that the volume is sealed with: COMMAND --config FILE", "--config is required")
+	}
 	o, closeHost, err := f.options(c, volume)
 	if err != nil {
 		return r, err
 	}
 	defer closeHost()
+	if from == "" {
+		return migrateHandedOver(c, o, volume)
+	}
 	old := o
 	if old.Config, err = oldConfig(from); err != nil {
 		return r, err
@@ -88,7 +93,7 @@ func runMigrate(c *cobra.Command, f enclaveFlags, to, volume string, rewrap bool
 	}
 	bar := newBar(c.ErrOrStderr(), "migrate", 0)
 	defer bar.finish()
-	mo.Progress = func(p migrate.Progress) { bar.set(p.DoneBytes, p.TotalBytes) }
+	mo.Progress = bar.progress
 	sum, err := migrate.Run(c.Context(), mo)
 	r.Found, r.Bytes, r.Seconds = sum.Found.String(), sum.Bytes, sum.Took.Seconds()
 	return r, volumeError(volume, err)

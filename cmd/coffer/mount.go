@@ -132,6 +132,7 @@ func (f *mountFlags) mountOptions(c *cobra.Command, volume string) (o coffer.Opt
 	}
 	o.ReadOnly = f.readOnly || f.snapshot != ""
 	o.VolumeOnly = o.ReadOnly // whoever only looks wants to see what is there
+	o.KeepHandedOver = false
 	return o, closeHost, err
 }
 

@@ -7,6 +7,8 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
+
+	"github.com/coffer-fs/coffer/migrate"
 )
 
 // barAfter is how long something must take before it shows its progress.
@@ -51,6 +53,9 @@ func (b *bar) set(done, total int64) {
 	b.bar.ChangeMax64(total)
 	_ = b.bar.Set64(done) // a terminal that is gone is no reason to stop
 }
+
+// progress shows that of a migration.
+func (b *bar) progress(p migrate.Progress) { b.set(p.DoneBytes, p.TotalBytes) }
 
 func (b *bar) finish() {
 	if b.shown {

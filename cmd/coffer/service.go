@@ -26,6 +26,7 @@ const (
 	pathSnapshotDelete = "/v1/snapshot/delete"
 	pathSnapshotClone  = "/v1/snapshot/clone"
 	pathResize         = "/v1/resize"
+	pathHandover       = "/v1/handover"
 )
 
 type nameRequest struct {
@@ -142,6 +143,7 @@ func (s volumeService) handler(volume string) http.Handler {
 	control.Handle(mux, pathSnapshotDelete, s.remove, tell)
 	control.Handle(mux, pathSnapshotClone, s.clone, tell)
 	control.Handle(mux, pathResize, s.resize, tell)
+	control.Handle(mux, pathHandover, s.handOver, tell)
 	return mux
 }
 

@@ -1,11 +1,12 @@
 // Package keyfile keeps the keys of people in files: an operator's, who signs
-// what all nodes do, and a custodian's, who holds shares of master keys.
+// what all nodes do, a custodian's, who holds shares of master keys, and that of
+// whoever signs upgrade tickets.
 //
 // It promises that a key is made once and never overwritten, that others than
 // its owner cannot read it, and that a damaged file is an error. The files
 // belong on the person's own machine, never on one that runs a node.
 //
-// Imported by cmd/coffer-kds. Imports kds/internal.
+// Imported by the commands. Imports kds/internal.
 package keyfile
 
 import (
@@ -27,6 +28,7 @@ var (
 
 const (
 	operatorTitle  = "coffer operator key, version 1: whoever reads this file can act as the operator"
+	ticketTitle    = "coffer ticket key, version 1: whoever reads this file can sign upgrade tickets"
 	custodianTitle = "coffer custodian key, version 1: whoever reads this file has this custodian's share"
 	seedSize       = 32
 )
@@ -36,6 +38,28 @@ func Operator(path string) (ed25519.PrivateKey, error) {
 	seed, err := secretfile.Load(path, operatorTitle, seedSize)
 	if err != nil {
 		return nil, fmt.Errorf("read operator key: %w", err)
+	}
+	defer clear(seed)
+	return ed25519.NewKeyFromSeed(seed), nil
+}
+
+// NewTicket makes a key for upgrade tickets in path, and returns the public key.
+func NewTicket(path string) (ed25519.PublicKey, error) {
+	if err := create(path, ticketTitle); err != nil {
+		return nil, fmt.Errorf("make ticket key: %w", err)
+	}
+	k, err := Ticket(path)
+	if err != nil {
+		return nil, err
+	}
+	return k.Public().(ed25519.PublicKey), nil
+}
+
+// Ticket reads a key for upgrade tickets.
+func Ticket(path string) (ed25519.PrivateKey, error) {
+	seed, err := secretfile.Load(path, ticketTitle, seedSize)
+	if err != nil {
+		return nil, fmt.Errorf("read ticket key: %w", err)
 	}
 	defer clear(seed)
 	return ed25519.NewKeyFromSeed(seed), nil
