@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/coffer-fs/coffer"
@@ -11,14 +13,18 @@ import (
 	cofs "github.com/coffer-fs/coffer/fs"
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/attest"
+	"github.com/coffer-fs/coffer/kds/handover"
 	"github.com/coffer-fs/coffer/kds/kdstest"
 	"github.com/coffer-fs/coffer/kds/mail"
+	"github.com/coffer-fs/coffer/key"
 	"github.com/coffer-fs/coffer/store"
 	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/host/faulthost"
 	"github.com/coffer-fs/coffer/store/host/local"
 	"github.com/coffer-fs/coffer/store/host/memhost"
 	"github.com/coffer-fs/coffer/store/host/remote"
+	"github.com/coffer-fs/coffer/store/seal"
+	"github.com/coffer-fs/coffer/store/storetest"
 )
 
 // provoke has a test for each class of error that no script can provoke: those
@@ -35,6 +41,7 @@ var provoke = map[error]func(*testing.T) error{
 	store.ErrReadOnly:       failedSync,
 	store.ErrSnapshots:      manySnapshots,
 	errTree:                 contradiction,
+	handover.ErrMessage:     madeUpHandover,
 	// store.TestCheckFindsMiscounts makes one; from outside there is no way to.
 	store.ErrAccounting: func(*testing.T) error { return store.ErrAccounting },
 	// kds/mail's vectors have such letters; the tool posts none.
@@ -94,6 +101,30 @@ kds {
 
 func noKDS(t *testing.T) error {
 	_, err := coffer.NewSecret(ctx, releaseOptions(t))
+	return err
+}
+
+// madeUpHandover is a volume whose host changed what was handed over.
+func madeUpHandover(t *testing.T) error {
+	o := releaseOptions(t)
+	o.Platform = kdstest.Sim(t, kdstest.AppBuild)
+	o.Config = parseConfig(t, strings.Replace(string(o.Config.Raw()), "SEC:STALE", "SEC:INSECURE", 1)+"\nupgrade {\n  ticketKey = \""+strings.Repeat("0a", 32)+"\"\n}\n")
+	o.KDSURL = kdstest.New(t, kdstest.Options{}).URL
+	spec, err := coffer.Spec(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	descriptor, err := json.Marshal(coffer.SpecSlot{Spec: spec, Generation: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	storetest.Create(t, o.Volume, store.MinCapacity)
+	s := storetest.Open(t, o.Volume)
+	err = s.HandOver(ctx, store.Secret{Kind: seal.SlotHandover, Descriptor: descriptor, Key: key.New()}, []byte("{}"))
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = coffer.Open(ctx, o)
 	return err
 }
 
