@@ -24,7 +24,6 @@ import (
 	"github.com/coffer-fs/coffer/store/host/memhost"
 	"github.com/coffer-fs/coffer/store/host/remote"
 	"github.com/coffer-fs/coffer/store/seal"
-	"github.com/coffer-fs/coffer/store/storetest"
 )
 
 // provoke has a test for each class of error that no script can provoke: those
@@ -118,8 +117,14 @@ func madeUpHandover(t *testing.T) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	storetest.Create(t, o.Volume, store.MinCapacity)
-	s := storetest.Open(t, o.Volume)
+	own := store.Secret{Kind: seal.SlotMachine, Descriptor: []byte("{}"), Key: key.New()}
+	if err := store.Create(ctx, o.Volume, store.CreateOptions{Capacity: store.MinCapacity, Secret: own}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(ctx, o.Volume, store.Options{Unlocker: store.Secrets{own}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	err = s.HandOver(ctx, store.Secret{Kind: seal.SlotHandover, Descriptor: descriptor, Key: key.New()}, []byte("{}"))
 	if err := errors.Join(err, s.Close()); err != nil {
 		t.Fatal(err)
