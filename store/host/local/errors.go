@@ -14,8 +14,20 @@ var (
 	ErrDamaged = errors.New("the volume's catalog is damaged")
 	// ErrFormat: the directory is a volume in a format that is not known here.
 	ErrFormat = errors.New("unknown format of a volume on the host")
+	// ErrPartial: a transfer into the directory was begun and is not finished, so
+	// there is no volume yet.
+	ErrPartial = errors.New("a transfer into it is not finished")
 	// ErrBusy: another process kept one of the short locks for too long.
 	ErrBusy = errors.New("the volume's lock is busy")
+)
+
+// When receiving.
+var (
+	// ErrDiverged: what comes goes on from a point that the volume is not, or is not
+	// any more.
+	ErrDiverged = errors.New("the volume is not at the point that the transfer goes on from")
+	// ErrOther: another transfer was begun in the directory, and is not finished.
+	ErrOther = errors.New("another transfer into it was begun and is not finished")
 )
 
 var (

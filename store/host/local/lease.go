@@ -73,6 +73,11 @@ func (t *tree) acquire(ctx context.Context, o terms) (*writer, error) {
 	if err := t.prepare(); err != nil {
 		return nil, err
 	}
+	if exists(t.root, arrivedName) {
+		if err := t.arrive(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if !o.Takeover && !o.resume {
 		// Ask before claiming the fence: the holder is not to notice.
 		epoch, err := t.epoch(ctx)

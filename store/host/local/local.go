@@ -5,6 +5,7 @@
 //	VOLUME/spare/CAPACITY.N     files of deleted segments, for new ones
 //	VOLUME/tails                where the appends to each segment ended (tails.go)
 //	VOLUME/points/NAME/         a point: its manifest and links to its segments (points.go)
+//	VOLUME/incoming, arrived    what comes by a transfer (incoming.go, arrive.go)
 //	VOLUME/fence, turn, lock.E  who may write (fence.go, lease.go)
 //
 // It promises what host.Volume promises, among processes as among handles in
@@ -162,6 +163,10 @@ func openTreeOnly(dir string) (*tree, error) {
 	case err != nil:
 		return nil, err
 	}
+	if exists(root, incomingName) && !exists(root, catalogName) {
+		root.Close()
+		return nil, ErrPartial
+	}
 	segments, err := openDir(root, segmentsName)
 	if err != nil && !exists(root, catalogName) {
 		root.Close()
@@ -175,6 +180,12 @@ func openTreeOnly(dir string) (*tree, error) {
 	t.files = newFiles(segments)
 	t.fence = &fence{root: root}
 	t.catalog.root = root
+	if exists(root, arrivedName) {
+		if err := t.arrive(context.Background()); err != nil {
+			t.drop()
+			return nil, fmt.Errorf("put what was received in its place: %w", err)
+		}
+	}
 	return t, nil
 }
 

@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"math"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -189,15 +187,8 @@ func (h *Hold) fill(records map[string][]byte) func(*bbolt.Tx) error {
 		if err == nil {
 			err = tx.Bucket(volumeBucket).Put(epochKey, binary.BigEndian.AppendUint64(nil, h.epoch))
 		}
-		b := tx.Bucket(recordsBucket)
-		for _, name := range slices.Sorted(maps.Keys(records)) {
-			var n uint64
-			if err == nil {
-				n, err = b.NextSequence()
-			}
-			if err == nil {
-				err = b.Put([]byte(name), append(binary.BigEndian.AppendUint64(nil, n), records[name]...))
-			}
+		if err == nil {
+			err = putRecords(tx.Bucket(recordsBucket), records)
 		}
 		return err
 	}
