@@ -52,7 +52,7 @@ lint:
 # Random workloads, cut at every host call: make crash FOR=1h
 .PHONY: crash
 crash:
-	$(GO) test ./store -run TestCrashFor -count=1 -v -timeout 0 -crash.for=$(FOR)
+	GOGC=400 $(GO) test ./store -run TestCrashFor -count=1 -v -timeout 0 -crash.for=$(FOR)
 
 # Three KDS nodes and a real etcd under load, for CLUSTERFOR in each of seven states.
 .PHONY: cluster

@@ -53,6 +53,7 @@ func (m *matrix) run(t *testing.T, seed uint64, most int) {
 	snaps := rec.recorded()
 	for _, i := range r.Perm(len(snaps)) {
 		c := cut{plan: p, history: h, snapshot: snaps[i], seed: r.Uint64()}
+		c.options.NodeCacheBytes = 4 << 20
 		if !c.created {
 			continue
 		}
