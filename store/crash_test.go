@@ -85,10 +85,8 @@ type snapshot struct {
 }
 
 // recorder is a host that keeps a snapshot from before every changing call.
-// What a cut in the middle of a call leaves is among what crashes may leave of
-// the snapshots before and behind it.
 type recorder struct {
-	*memhost.Host
+	storetest.Before
 	anchor  *storetest.Anchor // nil if there is none
 	created atomic.Bool
 	progress
@@ -99,17 +97,18 @@ type recorder struct {
 
 // newRecorder records what happens on h and, if it is not nil, to the anchor.
 func newRecorder(h *memhost.Host, a *storetest.Anchor) *recorder {
-	r := &recorder{Host: h, anchor: a}
+	r := &recorder{Before: storetest.Before{Host: h}, anchor: a}
+	r.Call = r.snap
 	if a != nil {
-		a.Around = func(call string) { r.snap("%s", call) }
+		a.Around = r.snap
 	}
 	return r
 }
 
-func (r *recorder) snap(format string, args ...any) {
+func (r *recorder) snap(call string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := snapshot{call: fmt.Sprintf(format, args...), created: r.created.Load(), bounds: r.now()}
+	s := snapshot{call: call, created: r.created.Load(), bounds: r.now()}
 	copyDisk := func() { s.disk = r.Clone() }
 	if r.anchor != nil {
 		s.anchor = r.anchor.Hold(copyDisk)
@@ -118,50 +117,6 @@ func (r *recorder) snap(format string, args ...any) {
 	}
 	s.most = r.now().most // after the copy, as the least is from before
 	r.snaps = append(r.snaps, s)
-}
-
-func (r *recorder) Acquire(ctx context.Context, o host.AcquireOptions) (host.Writer, error) {
-	r.snap("acquire")
-	w, err := r.Host.Acquire(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	return &recordingWriter{w, r}, nil
-}
-
-type recordingWriter struct {
-	host.Writer
-	r *recorder
-}
-
-func (w *recordingWriter) Swap(ctx context.Context, name string, old host.Version, value []byte) (host.Version, error) {
-	w.r.snap("swap %s", name)
-	return w.Writer.Swap(ctx, name, old, value)
-}
-
-func (w *recordingWriter) Create(ctx context.Context, id host.SegmentID, capacity int64) error {
-	w.r.snap("create %d", id)
-	return w.Writer.Create(ctx, id, capacity)
-}
-
-func (w *recordingWriter) Append(ctx context.Context, id host.SegmentID, off int64, p []byte) error {
-	w.r.snap("append %d bytes at %d:%d", len(p), id, off)
-	return w.Writer.Append(ctx, id, off, p)
-}
-
-func (w *recordingWriter) Sync(ctx context.Context, ids ...host.SegmentID) error {
-	w.r.snap("sync %d", ids)
-	return w.Writer.Sync(ctx, ids...)
-}
-
-func (w *recordingWriter) Delete(ctx context.Context, id host.SegmentID) error {
-	w.r.snap("delete %d", id)
-	return w.Writer.Delete(ctx, id)
-}
-
-func (w *recordingWriter) Release(ctx context.Context) error {
-	w.r.snap("release")
-	return w.Writer.Release(ctx)
 }
 
 // plan is what differs from run to run.

@@ -223,7 +223,7 @@ func spoilRoot(h *memhost.Host, gap, n int) {
 func TestRecoverNotWhole(t *testing.T) {
 	v, _ := filled(t)
 	v.close(t)
-	rec := &recorder{Host: v.host}
+	rec := newRecorder(v.host, nil)
 	var err error
 	if v.s, err = store.Open(bg, rec, store.Options{Unlocker: storetest.Unlocker("test")}); err != nil {
 		t.Fatal(err)
