@@ -18,10 +18,14 @@ import (
 // player does the same to a filesystem and to a model. It is used by one
 // goroutine.
 type player struct {
-	r       *rand.Rand
-	f       *fs.FS
-	m       *model
-	open    []openFile
+	r    *rand.Rand
+	f    *fs.FS
+	m    *model
+	open []openFile
+
+	unnamedToo bool // files are made without a name
+	nameless   []unnamedFile
+
 	streams int  // how often stream comes
 	full    bool // ENOSPC may come at any time
 	lack    int  // how often it came
@@ -53,6 +57,7 @@ func (p *player) step() error {
 		{8, p.rename}, {4, p.link}, {6, p.unlink}, {3, p.rmdir},
 		{2, p.chmod}, {2, p.chown}, {3, p.chtimes}, {4, p.setxattr}, {2, p.removexattr},
 		{p.streams, p.stream}, {3, p.keepOpen}, {3, p.writeOpen}, {3, p.readOpen}, {2, p.closeOpen},
+		{p.unnamed(), p.makeUnnamed}, {p.unnamed(), p.writeUnnamed}, {p.unnamed(), p.linkUnnamed}, {p.unnamed() / 3, p.closeUnnamed},
 	}
 	sum := 0
 	for _, o := range ops {

@@ -2,4 +2,7 @@
 
 package fs_test
 
-const defaultModelRuns = 100
+const (
+	defaultModelRuns     = 100
+	defaultCrashOutcomes = 4000
+)

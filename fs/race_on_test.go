@@ -2,4 +2,7 @@
 
 package fs_test
 
-const defaultModelRuns = 25
+const (
+	defaultModelRuns     = 25
+	defaultCrashOutcomes = 400
+)
