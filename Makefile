@@ -49,10 +49,11 @@ lint:
 	$(GO) vet $(PKGS)
 	$(GO) tool staticcheck $(PKGS)
 
-# Random workloads, cut at every host call: make crash FOR=1h
+# Random workloads, cut at every host call, of the store for FOR and then of the
+# filesystem for as long: make crash FOR=1h
 .PHONY: crash
 crash:
-	GOGC=400 $(GO) test ./store -run TestCrashFor -count=1 -v -timeout 0 -crash.for=$(FOR)
+	GOGC=400 $(GO) test -p 1 ./store ./fs -run TestCrashFor -count=1 -v -timeout 0 -crash.for=$(FOR)
 
 # Three KDS nodes and a real etcd under load, for CLUSTERFOR in each of seven states.
 .PHONY: cluster

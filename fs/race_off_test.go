@@ -4,5 +4,5 @@ package fs_test
 
 const (
 	defaultModelRuns     = 100
-	defaultCrashOutcomes = 4000
+	defaultCrashOutcomes = 2500
 )
