@@ -109,8 +109,9 @@ type Writer interface {
 	// Append writes p to segment id, which this writer created (ErrInvalid if
 	// another one did), at offset off, which must be where the last append
 	// ended; ErrOffset if it is not, or if p does not fit into the segment's
-	// capacity. It is durable only
-	// after a Sync. p may be reused after return.
+	// capacity. It is durable only after a Sync, and until then it may be known
+	// to this writer alone, as may the segment's existence. p may be reused after
+	// return.
 	Append(ctx context.Context, id SegmentID, off int64, p []byte) error
 
 	// Sync makes everything appended to these segments durable, by whichever

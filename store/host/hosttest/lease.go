@@ -251,12 +251,13 @@ func appendUntilRefused(w host.Writer, id host.SegmentID) error {
 	return nil
 }
 
-// content reads all there is of a segment.
+// content reads all there is of a segment. What was not synced may be known to its
+// writer alone, and so may its existence.
 func (v *volume) content(r host.Reader, id host.SegmentID) string {
 	v.Helper()
 	p := make([]byte, Capacity)
 	n, err := r.Read(ctx, id, 0, p)
-	if !errors.Is(err, io.ErrUnexpectedEOF) {
+	if !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, host.ErrNotFound) {
 		v.ok("read", err)
 	}
 	return string(p[:n])

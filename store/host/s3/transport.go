@@ -1,0 +1,107 @@
+package s3
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+const (
+	// maxConnections is how many requests are under way at once; more wait.
+	maxConnections = 64
+	// slowestRate is how fast bytes must pass, in bytes a second.
+	slowestRate = 256 << 10
+	// maxWords bounds answers that are not asked for by size.
+	maxWords = 64 << 10
+	// maxListPage bounds one page of a list.
+	maxListPage = 8 << 20
+)
+
+// transport bounds every request: how long it takes, and how much comes back.
+type transport struct {
+	base    http.RoundTripper
+	timeout time.Duration
+}
+
+func newTransport(o Options) *transport {
+	base := o.Transport
+	if base == nil {
+		base = &http.Transport{
+			Proxy:              http.ProxyFromEnvironment,
+			DialContext:        (&net.Dialer{Timeout: o.Timeout}).DialContext,
+			DisableCompression: true, MaxConnsPerHost: maxConnections, MaxIdleConnsPerHost: maxConnections,
+			IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 32 << 10, TLSHandshakeTimeout: o.Timeout,
+			WriteBufferSize: 64 << 10, ReadBufferSize: 64 << 10,
+			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
+			TLSNextProto:    map[string]func(string, *tls.Conn) http.RoundTripper{}, // no HTTP/2
+		}
+	}
+	return &transport{base, o.Timeout}
+}
+
+func (t *transport) close() {
+	if c, ok := t.base.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+type limitKey struct{}
+
+// withLimit says how many bytes the answer to a request may have.
+func withLimit(ctx context.Context, limit int64) context.Context {
+	return context.WithValue(ctx, limitKey{}, limit)
+}
+
+var errTooLong = errors.New("the answer is longer than what was asked for")
+
+// RoundTrip implements http.RoundTripper.
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	limit, ok := r.Context().Value(limitKey{}).(int64)
+	if !ok {
+		limit = 0
+	}
+	size := max(r.ContentLength, 0) + limit
+	ctx, cancel := context.WithTimeout(r.Context(), t.timeout+time.Duration(size/slowestRate)*time.Second)
+	resp, err := t.base.RoundTrip(r.WithContext(ctx))
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	if resp.StatusCode/100 != 2 {
+		limit = maxWords
+	}
+	limit = max(limit, maxWords)
+	resp.Body = &boundedBody{resp.Body, cancel, limit}
+	return resp, nil
+}
+
+// boundedBody is a body of which no more than so much is read.
+type boundedBody struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+	left   int64
+}
+
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		// The end is an end; anything else is too much.
+		var one [1]byte
+		n, err := b.ReadCloser.Read(one[:])
+		if n > 0 {
+			return 0, errTooLong
+		}
+		return 0, err
+	}
+	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
+}
+
+func (b *boundedBody) Close() error {
+	defer b.cancel()
+	return b.ReadCloser.Close()
+}
