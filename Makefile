@@ -10,7 +10,12 @@ GO         ?= go
 FOR        ?= 10m
 FUZZTIME   ?= 60s
 CLUSTERFOR ?= 20s
+ROUNDS     ?= 20
 PKGS       := ./...
+
+# A real S3 server for tests, in a cache of its own: it is no dependency.
+VERSITYGW_VERSION := v1.8.0
+export VERSITYGW  ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/coffer/versitygw-$(VERSITYGW_VERSION)/versitygw
 
 .PHONY: build
 build: bin/coffer bin/coffer-kds
@@ -59,6 +64,18 @@ crash:
 .PHONY: cluster
 cluster:
 	$(GO) test ./cmd/coffer-kds -run 'TestCluster' -count=1 -v -timeout 0 -cluster.for=$(CLUSTERFOR)
+
+# Volumes in a real object store, which it builds and starts: all tests of it, for
+# longer.
+.PHONY: s3
+s3: versitygw
+	$(GO) test ./store/host/s3/... -count=1 -v -timeout 30m -s3.rounds=$(ROUNDS)
+
+.PHONY: versitygw
+versitygw: $(VERSITYGW)
+
+$(VERSITYGW):
+	GOBIN=$(dir $(VERSITYGW)) $(GO) install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW_VERSION)
 
 .PHONY: fuzz
 fuzz:

@@ -131,7 +131,7 @@ func allowed(to string, trees []string) bool {
 // parses files of the machine, or talks to its kernel for it.
 func TestTrustedSideLinksNoHost(t *testing.T) {
 	forbidden := []string{"go.etcd.io/bbolt", "github.com/hanwen/go-fuse", module + "/store/host/local", module + "/store/host/serve", module + "/fs/mount"}
-	for _, p := range list(t, ".", "./fs", "./store", "./store/host/remote", "./migrate", "./kds", "./config", "./examples/...") {
+	for _, p := range list(t, ".", "./fs", "./store", "./store/host/remote", "./store/host/s3", "./migrate", "./kds", "./config", "./examples/...") {
 		for _, dep := range p.Deps {
 			for _, f := range forbidden {
 				if dep == f || strings.HasPrefix(dep, f+"/") {
@@ -142,7 +142,7 @@ func TestTrustedSideLinksNoHost(t *testing.T) {
 	}
 }
 
-var fakes = regexp.MustCompile(`/(storetest|hosttest|faulthost|kdstest|anchortest|etcdtest|softhsm|azuretest|fstest|crashtest)$|^testing$`)
+var fakes = regexp.MustCompile(`/(storetest|hosttest|faulthost|s3test|kdstest|anchortest|etcdtest|softhsm|azuretest|fstest|crashtest)$|^testing$`)
 
 func TestBinariesLinkNoFakes(t *testing.T) {
 	for _, p := range list(t, "./cmd/...") {

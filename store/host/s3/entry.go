@@ -91,9 +91,6 @@ func (c change) append(b []byte) []byte {
 	return b
 }
 
-// bound is an upper bound of what append adds.
-func (c change) bound() int { return 64 + len(c.name) + len(c.value) }
-
 // decodeChange reads one change; payload are the bytes that are not taken yet.
 func decodeChange(d *decoder, payload *decoder) (c change) {
 	c.kind = kindOfChange(d.u8())

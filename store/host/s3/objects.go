@@ -66,9 +66,9 @@ type condition struct {
 	match  string // the object has this tag
 }
 
-// put makes or replaces an object, and returns its tag. An error for which
-// isUncertain is false says that this call changed nothing; errCondition that
-// the condition does not hold now, which an earlier try may be the cause of.
+// put makes or replaces an object, and returns its tag. errCondition says that the
+// condition does not hold now, of which an earlier try of the same call may be the
+// cause. After another error nobody knows.
 func (b *objects) put(ctx context.Context, name string, p []byte, c condition) (tag string, err error) {
 	sum := sha256.Sum256(p)
 	var o minio.PutObjectOptions
@@ -248,11 +248,6 @@ type answerError struct{ err error }
 
 func (e *answerError) Error() string { return ErrAnswer.Error() + ": " + e.err.Error() }
 func (e *answerError) Unwrap() error { return ErrAnswer }
-
-// isUncertain reports whether a change may have had an effect in spite of err.
-func isUncertain(err error) bool {
-	return err != nil && !errors.Is(err, errCondition) && !errors.Is(err, errAbsent) && !errors.Is(err, ErrUnauthorized)
-}
 
 // classify gives errors of a request the names of this package.
 func (b *objects) classify(what string, err error) error {

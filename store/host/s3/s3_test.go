@@ -37,6 +37,7 @@ func create(t testing.TB, url string, o s3.Options) {
 }
 
 func TestHost(t *testing.T) {
+	t.Parallel()
 	hosttest.Run(t, func(t *testing.T) hosttest.Opener {
 		o := strict(options(s3test.New(t).URL))
 		create(t, url, o)
