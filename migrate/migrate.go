@@ -156,11 +156,11 @@ func reseal(ctx context.Context, s *store.Store, o Options, found Status) (bytes
 		return 0, err
 	}
 	bytes = s.KeyState().Remaining
-	err = s.Rekey(ctx, func(st store.KeyState) {
+	err = s.Rekey(ctx, store.RekeyOptions{Progress: func(st store.KeyState) {
 		if o.Progress != nil {
 			o.Progress(progress(st))
 		}
-	})
+	}})
 	if err != nil {
 		return bytes - s.KeyState().Remaining, err
 	}

@@ -28,17 +28,18 @@ func (s *Store) cleanBest(ctx context.Context, most int, gain int64) error {
 	if g == nil {
 		return fmt.Errorf("all %d segments are in use: %w", count, ErrFull)
 	}
-	return s.empty(ctx, g)
+	return s.empty(ctx, g, nil)
 }
 
 // empty moves everything out of g. What is damaged stays, and marks g as stuck.
-// Callers hold cleanMu.
-func (s *Store) empty(ctx context.Context, g *segment) error {
+// between, which may be nil, is called after each piece of a log segment with the
+// bytes that were copied; it may let go of cleanMu meanwhile. Callers hold cleanMu.
+func (s *Store) empty(ctx context.Context, g *segment, between betweenFunc) error {
 	err := s.beginEmptying(ctx)
 	switch {
 	case err != nil:
 	case g.kind == seal.KindLog:
-		err = s.emptyLog(ctx, g)
+		err = s.emptyLog(ctx, g, between)
 	default:
 		err = s.emptyNodes(ctx, map[host.SegmentID]bool{g.id: true})
 	}
@@ -69,8 +70,11 @@ func (s *Store) beginEmptying(ctx context.Context) error {
 	return nil
 }
 
+// betweenFunc is called between two pieces of work.
+type betweenFunc func(ctx context.Context, bytes int64) error
+
 // emptyLog copies the live extents of g into the open log. Callers hold cleanMu.
-func (s *Store) emptyLog(ctx context.Context, g *segment) error {
+func (s *Store) emptyLog(ctx context.Context, g *segment, between betweenFunc) error {
 	if !s.pin(g) {
 		return nil
 	}
@@ -78,7 +82,7 @@ func (s *Store) emptyLog(ctx context.Context, g *segment) error {
 	if err := s.drain(ctx); err != nil { // its last batches may be in memory still
 		return err
 	}
-	c := &copier{s: s, seg: g, copied: s.gaining(g)}
+	c := &copier{s: s, seg: g, copied: s.gaining(g), between: between}
 	err := s.walkFrames(ctx, g, func(frames []frameRecord) error { return c.copyFrames(ctx, frames) })
 	if err != nil {
 		return err

@@ -17,12 +17,13 @@ const (
 	maxCopyTries = 8
 )
 
-// copier copies what lives in one log segment into the open log. It is used by
-// the holder of cleanMu.
+// copier copies what lives in one log segment, which it keeps pinned, into the open
+// log. It is used by the holder of cleanMu.
 type copier struct {
-	s      *Store
-	seg    *segment
-	copied func() // called after each copy
+	s       *Store
+	seg     *segment
+	copied  func()      // called after each copy
+	between betweenFunc // called after each copy too; may be nil
 }
 
 // piece is an extent item that refers to the segment being emptied.
@@ -152,9 +153,21 @@ func (c *copier) copyAll(ctx context.Context, pieces []piece) (again bool, err e
 			return false, err
 		}
 		again = again || changed
+		if c.between != nil {
+			if err := c.between(ctx, sizeOf(pieces[:n])); err != nil {
+				return false, err
+			}
+		}
 		pieces = pieces[n:]
 	}
 	return again, nil
+}
+
+func sizeOf(pieces []piece) (bytes int64) {
+	for _, p := range pieces {
+		bytes += int64(p.extent.Count)
+	}
+	return bytes
 }
 
 // chunk returns how many of the pieces are copied by one update.

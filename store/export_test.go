@@ -44,7 +44,7 @@ func (s *Store) EmptyAll(ctx context.Context) error {
 	s.cleanMu.Lock()
 	defer s.cleanMu.Unlock()
 	for _, g := range all {
-		if err := s.empty(ctx, g); err != nil {
+		if err := s.empty(ctx, g, nil); err != nil {
 			return err
 		}
 	}

@@ -186,6 +186,7 @@ func (s *Store) appendBatch(ctx context.Context, b *batch) error {
 // Commit makes every Update that returned before durable. An error is final:
 // the volume has become read-only.
 func (s *Store) Commit(ctx context.Context) error {
+	s.uses.Add(1)
 	s.mu.Lock()
 	want := s.log.sequence
 	if s.log.open != nil && !s.log.open.empty() {

@@ -284,6 +284,9 @@ func (s *Store) loadNode(ctx context.Context, p tree.Ptr) ([]byte, error) {
 // new root, a copy of which begins the segment. What replay recovered becomes
 // part of that root.
 func (s *Store) beginSession(ctx context.Context) error {
+	if err := s.goOnForgetting(ctx); err != nil {
+		return fmt.Errorf("begin session: %w", err)
+	}
 	listed, err := s.host.Segments(ctx)
 	if err != nil {
 		return fmt.Errorf("begin session: list segments: %w", err)

@@ -125,7 +125,7 @@ func TestRecoverBetweenKeys(t *testing.T) {
 	mustRecover(t, loseRecords(h), newSecret)
 	s = mustOpen(t, h, newSecret)
 	wantFiles(t, s, f)
-	if err := errors.Join(s.Rekey(bg, nil), s.DropOldGenerations(bg)); err != nil {
+	if err := errors.Join(s.Rekey(bg, store.RekeyOptions{}), s.DropOldGenerations(bg)); err != nil {
 		t.Fatal(err)
 	}
 	crashed := h.Clone().Crash(memhost.CrashOptions{Decide: memhost.DropAll})

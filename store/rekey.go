@@ -23,6 +23,9 @@ import (
 // Until the first root under the new volume key is there, both keys open the
 // volume; from then on the new one does. What is left to do is seen from the
 // segments, so the steps can be taken again from the first.
+//
+// Who changes his mind in the middle adds a third generation, for the key the
+// volume came from or for yet another: volume keys are never used again.
 
 // KeyState tells where a volume stands between two keys.
 type KeyState struct {
@@ -49,12 +52,15 @@ func (s *Store) KeyState() KeyState {
 }
 
 // AddGeneration makes a new random volume key, which secret opens, and seals
-// everything under it from here on. The volume key so far is wrapped under the
-// new one, never the other way round. ErrUnfinished if there is an older
-// generation still.
+// everything under it from here on. The volume keys so far are wrapped under the
+// new one, never the other way round. ErrUnfinished if the volume needs
+// maxGenerations already.
 func (s *Store) AddGeneration(ctx context.Context, secret Secret) error {
 	s.cleanMu.Lock()
 	defer s.cleanMu.Unlock()
+	if err := s.beginForgetting(ctx); err != nil {
+		return fmt.Errorf("add key: %w", err)
+	}
 	if err := s.addGeneration(ctx, secret); err != nil {
 		return fmt.Errorf("add key: %w", err)
 	}
@@ -67,6 +73,10 @@ func (s *Store) AddGeneration(ctx context.Context, secret Secret) error {
 	}
 	return nil
 }
+
+// maxGenerations is how many volume keys a volume may need at once: the one it came
+// from, the one it was going to, and the one it goes to instead.
+const maxGenerations = 3
 
 // checkpointAnchored is Checkpoint for what the anchor must know at once, however
 // often it is told otherwise.
@@ -81,7 +91,7 @@ func (s *Store) addGeneration(ctx context.Context, secret Secret) error {
 	s.ckptMu.Lock()
 	defer s.ckptMu.Unlock()
 	old := *s.ring.Load()
-	if len(old) > 1 {
+	if len(old) >= maxGenerations {
 		return ErrUnfinished
 	}
 	// A number that no slot had, not even one that was never used.
@@ -127,7 +137,7 @@ func (s *Store) rollLog(ctx context.Context) error {
 	s.mu.Unlock()
 	if stale != nil {
 		if err := s.host.Delete(ctx, stale.id); err != nil && !isNotFound(err) {
-			s.logger.Warn("delete segment", "segment", stale.id, "error", err)
+			return fmt.Errorf("move the log: %w", err) // DropOldGenerations tries again
 		}
 	}
 	if done {
@@ -145,88 +155,6 @@ func (s *Store) rollLog(ctx context.Context) error {
 		return err
 	}
 	return s.roll()
-}
-
-// Rekey moves everything that lives under an older volume key under the newest
-// one, while the volume is used. It may be stopped and called again, in this
-// session or in another. progress, which may be nil, is called after each
-// segment. ErrDamaged if damaged frames had to stay where they are; ErrFull if
-// there is not one free segment to begin with.
-func (s *Store) Rekey(ctx context.Context, progress func(KeyState)) error {
-	if progress == nil {
-		progress = func(KeyState) {}
-	}
-	var before KeyState
-	for idle := 0; idle < maxIdlePasses; idle++ {
-		if err := s.rekeyPass(ctx, progress); err != nil {
-			return fmt.Errorf("rekey: %w", err)
-		}
-		now := s.KeyState()
-		progress(now)
-		left, waited, err := s.waitOld(ctx)
-		if err != nil || left == 0 {
-			return err
-		}
-		if waited || now.Remaining != before.Remaining {
-			idle, before = 0, now
-		}
-	}
-	return fmt.Errorf("rekey: %d bytes can't be moved: %w", before.Remaining, ErrUnfinished)
-}
-
-// maxIdlePasses bounds how often Rekey tries again without getting anywhere.
-const maxIdlePasses = 4
-
-// rekeyPass empties what can be emptied, data first, because that rewrites most
-// of the tree too.
-func (s *Store) rekeyPass(ctx context.Context, progress func(KeyState)) error {
-	if err := s.Checkpoint(ctx); err != nil {
-		return err
-	}
-	if err := s.rollLog(ctx); err != nil {
-		return err
-	}
-	for _, g := range s.oldSegments(seal.KindLog) {
-		if err := s.rekeyOne(ctx, func() error { return s.empty(ctx, g) }); err != nil {
-			return err
-		}
-		progress(s.KeyState())
-	}
-	if err := s.Checkpoint(ctx); err != nil {
-		return err
-	}
-	for _, ids := range s.nodeGroups(s.oldSegments(seal.KindNode)) {
-		if err := s.rekeyOne(ctx, func() error { return s.emptyNodes(ctx, ids) }); err != nil {
-			return err
-		}
-		if err := s.Checkpoint(ctx); err != nil {
-			return err
-		}
-		progress(s.KeyState())
-	}
-	return nil
-}
-
-// maxRekeyDead is how many emptied segments may wait for a checkpoint.
-const maxRekeyDead = 4
-
-// rekeyOne takes one step of Rekey, as the one cleaner.
-func (s *Store) rekeyOne(ctx context.Context, step func() error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	s.cleanMu.Lock()
-	defer s.cleanMu.Unlock()
-	if err := step(); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	dead := s.deadSegments()
-	s.mu.Unlock()
-	if dead < maxRekeyDead {
-		return nil
-	}
-	return s.Checkpoint(ctx)
 }
 
 // oldSegments returns the segments of a kind that are of an older generation,
@@ -332,12 +260,19 @@ func (s *Store) release() {
 func (s *Store) DropOldGenerations(ctx context.Context) error {
 	s.cleanMu.Lock()
 	defer s.cleanMu.Unlock()
-	if err := s.dropOld(ctx); err != nil {
-		return fmt.Errorf("drop old keys: %w", err)
-	}
-	// The root that refuses any older header.
-	if err := s.checkpointAnchored(ctx); err != nil {
-		return fmt.Errorf("drop old keys: %w", err)
+	for _, step := range []func(context.Context) error{
+		s.deleteStrays,
+		// That they are gone must be durable before their key is.
+		func(ctx context.Context) error { return s.forget(ctx, true) },
+		s.dropOld,
+		// The root that refuses any older header.
+		s.checkpointAnchored,
+		// The older headers and roots themselves.
+		func(ctx context.Context) error { return s.forget(ctx, false) },
+	} {
+		if err := step(ctx); err != nil {
+			return fmt.Errorf("drop old keys: %w", err)
+		}
 	}
 	s.forgetHandover(ctx)
 	return nil

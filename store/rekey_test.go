@@ -43,7 +43,7 @@ func rekey(s *store.Store) error {
 			return err
 		}
 	}
-	if err := s.Rekey(ctx, nil); err != nil {
+	if err := s.Rekey(ctx, store.RekeyOptions{}); err != nil {
 		return err
 	}
 	return s.DropOldGenerations(ctx)
@@ -97,7 +97,7 @@ func TestRekey(t *testing.T) {
 	if _, err := openWith(v, oldSecret); !errors.Is(err, store.ErrWrongKey) {
 		t.Errorf("with the old key: %v", err)
 	}
-	checkNothingOld(t, before, v, oldKey)
+	checkNothingOld(t, before, v, oldKey, 2, newSecret, oldSecret)
 	s = mustOpen(t, v, newSecret)
 	f.mustCheck(s)
 	if err := s.Close(); err != nil {
@@ -105,14 +105,149 @@ func TestRekey(t *testing.T) {
 	}
 }
 
-// checkNothingOld tries the old volume key on everything the host has.
-func checkNothingOld(t *testing.T, before, after *memhost.Host, vk key.Key) {
+// changeMind begins to bring the volume under newSecret, and brings it back under
+// oldSecret in the middle. It takes whatever steps of that are left.
+func changeMind(s *store.Store) error {
+	ctx := context.Background()
+	if st := s.KeyState(); st.Generation == 1 {
+		if err := s.AddGeneration(ctx, newSecret); err != nil {
+			return err
+		}
+		err := s.Rekey(ctx, store.RekeyOptions{Pace: func(context.Context, int64) error { return errEnough }})
+		if !errors.Is(err, errEnough) {
+			return fmt.Errorf("rekey in part: %w", err)
+		}
+	}
+	if !s.OpensWith(oldSecret) {
+		if err := s.AddGeneration(ctx, oldSecret); err != nil {
+			return err
+		}
+	}
+	if err := s.Rekey(ctx, store.RekeyOptions{}); err != nil {
+		return err
+	}
+	return s.DropOldGenerations(ctx)
+}
+
+var errEnough = errors.New("enough")
+
+// In the middle of a change of keys the volume goes back under the key it came from:
+// as a third generation, in whose end none of the two before is left.
+func TestChangeOfMind(t *testing.T) {
+	v, f := aged(t, newRand(t), 16<<20, 300)
+	before := v.Clone()
+	s := mustOpen(t, v, oldSecret)
+	first, _ := key.FromBytes(s.VolumeKeys()[1].Bytes())
+	var second key.Key
+	v.SetHook(func(memhost.Call) memhost.Cut {
+		if k, ok := s.VolumeKeys()[2]; ok && second == (key.Key{}) {
+			second, _ = key.FromBytes(k.Bytes())
+		}
+		return memhost.Proceed
+	})
+	if err := changeMind(s); err != nil {
+		t.Fatal(err)
+	}
+	v.SetHook(nil)
+	if st := s.KeyState(); st.Older != 0 || st.Remaining != 0 || st.Generation != 3 {
+		t.Errorf("at the end: %+v", st)
+	}
+	f.mustCheck(s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openWith(v, newSecret); !errors.Is(err, store.ErrWrongKey) {
+		t.Errorf("with the key it was going to: %v", err)
+	}
+	for _, vk := range []key.Key{first, second} {
+		checkNothingOld(t, before, v, vk, 3, oldSecret, newSecret)
+	}
+	s = mustOpen(t, v, oldSecret)
+	f.mustCheck(s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// At calls to the host all over a change of mind: whichever slot is of the generation
+// of the root, or of a later one, opens what a crash leaves, and from there it comes to
+// its end.
+func TestChangeOfMindCrash(t *testing.T) {
+	rng := newRand(t)
+	v, f := aged(t, rng, 8<<20, 60)
+	whole := v.Clone()
+	s := mustOpen(t, whole, oldSecret)
+	if err := errors.Join(changeMind(s), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	states := map[string]int{}
+	for n := range whole.Calls() {
+		h := v.Clone()
+		h.CutAt(n, memhost.CutBefore+memhost.Cut(rng.IntN(3)))
+		if s, err := openWith(h, oldSecret); err == nil {
+			_ = changeMind(s)
+			_ = s.Close()
+		}
+		state, err := resumeChangeOfMind(f, h.Crash(memhost.CrashOptions{Seed: rng.Uint64()}))
+		if err != nil {
+			t.Fatalf("cut %d, %s: %v", n, state, err)
+		}
+		states[state]++
+	}
+	t.Log(states)
+	for _, want := range []string{"slots [1 2], root 2", "slots [2 3], root 3", "slots [3], root 3"} {
+		if states[want] == 0 {
+			t.Errorf("never crashed with %s", want)
+		}
+	}
+}
+
+func resumeChangeOfMind(f *files, v *memhost.Host) (state string, err error) {
+	h, err := seal.ParseHeader(v.Record("header"))
+	if err != nil {
+		return "", err
+	}
+	info, err := seal.ParseRoot(v.Record("root"))
+	if err != nil {
+		return "", err
+	}
+	var generations []uint32
+	for _, slot := range h.Slots {
+		generations = append(generations, slot.Generation)
+	}
+	state = fmt.Sprintf("slots %v, root %d", generations, info.Generation)
+	for _, slot := range h.Slots {
+		secret := oldSecret
+		if bytes.Equal(slot.Descriptor, newSecret.Descriptor) {
+			secret = newSecret
+		}
+		s, err := openWith(v.Clone(), secret)
+		if slot.Generation < info.Generation {
+			if err == nil {
+				return state, errors.Join(fmt.Errorf("the slot of generation %d still opens it", slot.Generation), s.Close())
+			}
+			continue
+		}
+		if err != nil {
+			return state, err
+		}
+		_, checkErr := s.Check(context.Background(), nil)
+		if err := errors.Join(f.check(s), changeMind(s), f.check(s), checkErr, s.Close()); err != nil {
+			return state, fmt.Errorf("from generation %d: %w", slot.Generation, err)
+		}
+	}
+	return state, nil
+}
+
+// checkNothingOld tries an old volume key on everything the host has, and looks for
+// the old slot. The volume is of that generation, and for the secret to.
+func checkNothingOld(t *testing.T, before, after *memhost.Host, vk key.Key, generation uint32, to, from store.Secret) {
 	t.Helper()
 	h, err := seal.ParseHeader(after.Record("header"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(h.Slots) != 1 || !bytes.Equal(h.Slots[0].Descriptor, newSecret.Descriptor) {
+	if len(h.Slots) != 1 || !bytes.Equal(h.Slots[0].Descriptor, to.Descriptor) {
 		t.Errorf("header has %d slots, the first for %q", len(h.Slots), h.Slots[0].Descriptor)
 	}
 	var keys []seal.SegmentKey
@@ -125,21 +260,25 @@ func checkNothingOld(t *testing.T, before, after *memhost.Host, vk key.Key) {
 			keys = append(keys, seal.NewSegmentKey(vk, h.Volume, uint64(id), p.Salt))
 		}
 	}
-	roots := [][]byte{after.Record("root")}
-	for _, id := range after.SegmentIDs() {
-		b := after.Segment(id)
-		if p, _ := seal.ParsePreamble(b); p.Generation != 2 || bytes.Contains(p.Header, oldSecret.Descriptor) {
-			t.Errorf("segment %d is of generation %d", id, p.Generation)
-		}
-		if bytes.Contains(b, append([]byte{0, byte(len(oldSecret.Descriptor))}, oldSecret.Descriptor...)) {
-			t.Errorf("segment %d holds a copy of the old slot", id)
-		}
+	for i, b := range after.Kept() {
 		for at := seal.PreambleSize; at+store.BatchHeaderSize <= len(b); at += seal.SectorSize {
 			for _, k := range keys {
 				if _, err := k.Open(nil, seal.FrameBatch, uint32(at), b[at:at+store.BatchHeaderSize]); err == nil {
-					t.Errorf("segment %d, offset %d: opens under the old key", id, at)
+					t.Errorf("room %d, offset %d: opens under the old key", i, at)
 				}
 			}
+		}
+	}
+	roots := [][]byte{after.Record("root")}
+	for _, id := range after.SegmentIDs() {
+		b := after.Segment(id)
+		if p, _ := seal.ParsePreamble(b); p.Generation != generation || bytes.Contains(p.Header, from.Descriptor) {
+			t.Errorf("segment %d is of generation %d", id, p.Generation)
+		}
+		if bytes.Contains(b, append([]byte{0, byte(len(from.Descriptor))}, from.Descriptor...)) {
+			t.Errorf("segment %d holds a copy of the old slot", id)
+		}
+		for at := seal.PreambleSize; at+store.BatchHeaderSize <= len(b); at += seal.SectorSize {
 			if string(b[at:at+8]) == "coffroot" {
 				roots = append(roots, b[at:])
 			}
@@ -150,7 +289,7 @@ func checkNothingOld(t *testing.T, before, after *memhost.Host, vk key.Key) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := info.Open(vk); err == nil || info.Generation != 2 {
+		if _, err := info.Open(vk); err == nil || info.Generation != generation {
 			t.Errorf("root %d opens under the old key", info.Sequence)
 		}
 	}
@@ -261,7 +400,7 @@ func TestOldHeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	headers = append(headers, v.Record("header"))
-	if err := errors.Join(s.Rekey(ctx, nil), s.DropOldGenerations(ctx), s.Close()); err != nil {
+	if err := errors.Join(s.Rekey(ctx, store.RekeyOptions{}), s.DropOldGenerations(ctx), s.Close()); err != nil {
 		t.Fatal(err)
 	}
 	for i, h := range headers {
@@ -318,9 +457,12 @@ func TestUnfinished(t *testing.T) {
 	if err := s.AddGeneration(ctx, newSecret); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.AddGeneration(ctx, storetest.Secret("third")); err != nil {
+		t.Fatal(err)
+	}
 	for name, err := range map[string]error{
-		"a third generation": s.AddGeneration(ctx, storetest.Secret("third")),
-		"rewrapping":         s.Rewrap(ctx, storetest.Secret("third")),
+		"a fourth generation": s.AddGeneration(ctx, storetest.Secret("fourth")),
+		"rewrapping":          s.Rewrap(ctx, storetest.Secret("fourth")),
 		"dropping the key":   s.DropOldGenerations(ctx),
 	} {
 		if !errors.Is(err, store.ErrUnfinished) {
@@ -437,7 +579,7 @@ func TestRekeyDamaged(t *testing.T) {
 	if err := s.AddGeneration(ctx, newSecret); err != nil {
 		t.Fatal(err)
 	}
-	err = s.Rekey(ctx, nil)
+	err = s.Rekey(ctx, store.RekeyOptions{})
 	if !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), fmt.Sprintf("segment %d", e.Segment)) {
 		t.Fatalf("rekey: %v", err)
 	}

@@ -153,7 +153,7 @@ func TestSnapshots(t *testing.T) {
 				v = v.Crash(memhost.CrashOptions{Seed: rng.Uint64(), Decide: memhost.DropAll})
 			default:
 				next := storetest.Secret(fmt.Sprint("key", round))
-				if err := errors.Join(k.s.AddGeneration(bg, next), k.s.Rekey(bg, nil), k.s.DropOldGenerations(bg), k.s.Close()); err != nil {
+				if err := errors.Join(k.s.AddGeneration(bg, next), k.s.Rekey(bg, store.RekeyOptions{}), k.s.DropOldGenerations(bg), k.s.Close()); err != nil {
 					t.Fatal(err)
 				}
 				key = next

@@ -71,6 +71,7 @@ type Store struct {
 
 	kicks chan struct{} // wakes the background worker
 	work  atomic.Uint32 // kick bits
+	uses  atomic.Uint64 // of the volume by its users: Views, Updates, Commits
 	done  chan struct{} // closed when the worker and the cleaner have ended
 
 	cleanKicks  chan struct{} // wakes the cleaner
@@ -119,6 +120,7 @@ func (s *Store) Err() error {
 // time as each other and as updates, whose changes they do not see. The extents
 // found in a View can be read until it ends.
 func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
+	s.uses.Add(1)
 	return s.view(ctx, func(v *tree.View) (*Tx, error) { return &Tx{base: viewReader{v}}, nil }, fn)
 }
 
@@ -193,6 +195,7 @@ func (s *Store) UpdateReserved(ctx context.Context, fn func(*Tx) error) error {
 }
 
 func (s *Store) update(ctx context.Context, fn func(*Tx) error, class spaceClass) error {
+	s.uses.Add(1)
 	return s.updateTx(ctx, func() *Tx { return &Tx{writable: true} }, fn, class)
 }
 

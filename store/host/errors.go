@@ -18,6 +18,9 @@ var (
 	ErrInUse = errors.New("volume is in use")
 	// ErrFenced: another writer took the volume over.
 	ErrFenced = errors.New("volume was taken over by another writer")
+	// ErrHeld: something that was asked for, such as a point, keeps what is to be
+	// forgotten. All else is.
+	ErrHeld = errors.New("the host was asked to keep it")
 	// ErrInvalid: a name, number or size is outside its limits.
 	ErrInvalid = errors.New("invalid request to the host")
 )
@@ -25,7 +28,7 @@ var (
 // Refused reports whether err means that a changing call had no effect.
 // After any other error the outcome is unknown.
 func Refused(err error) bool {
-	for _, e := range []error{ErrNotFound, ErrExists, ErrConflict, ErrOffset, ErrNoSpace, ErrInUse, ErrFenced, ErrInvalid} {
+	for _, e := range []error{ErrNotFound, ErrExists, ErrConflict, ErrOffset, ErrNoSpace, ErrInUse, ErrFenced, ErrHeld, ErrInvalid} {
 		if errors.Is(err, e) {
 			return true
 		}

@@ -142,3 +142,19 @@ type Preparer interface {
 	// that capacity are of that kind.
 	Prepare(ctx context.Context, capacity int64, count int) error
 }
+
+// Forgetter is what a Writer has that keeps, for its own use, anything of segments
+// that were deleted or of values that were replaced. A volume that gets another key
+// has it let go of that. What an honest host does not keep a dishonest one may.
+type Forgetter interface {
+	// Forget makes sure that nothing is left where the host keeps the volume of
+	// segments deleted and values replaced so far. On return that is durable. With
+	// more it goes on so, over restarts too and for later writers, until a Forget
+	// without: nothing of what is deleted is kept, nor found in the unwritten room of
+	// a new segment. ErrHeld if there are points, which keep what
+	// was at them: then all else is done, and goes on so.
+	Forget(ctx context.Context, more bool) error
+	// Forgetting reports whether a Forget with more was not followed by one without,
+	// by whichever writer.
+	Forgetting() bool
+}

@@ -90,21 +90,21 @@ type SlotSecret struct {
 }
 
 // BuildHeader encodes a header with these slots. Every salt is fresh, so that
-// no wrap ever repeats a nonce. Keys of generations before the newest are wrapped
-// under the newest, never the other way round: who has an old key learns no new one.
-// ErrLimit.
+// no wrap ever repeats a nonce. The key of a generation is wrapped under each later
+// one that has a slot, and under the newest, never the other way round: who has an
+// old key learns no new one. ErrLimit.
 func BuildHeader(volume [16]byte, segmentShift uint8, sequence uint64, slots []SlotSecret, ring Keyring) ([]byte, error) {
-	if len(slots) == 0 || len(slots) > MaxSlots || len(ring) > MaxOlder+1 {
+	old := olderOf(slots, ring)
+	if len(slots) == 0 || len(slots) > MaxSlots || len(old) > MaxOlder {
 		return nil, fmt.Errorf("header with %d slots and %d generations: %w", len(slots), len(ring), ErrLimit)
 	}
-	newest := ring.Newest()
 	b := append([]byte(nil), headerMagic...)
 	b = binary.BigEndian.AppendUint16(b, FormatVersion)
 	b = append(b, byte(SuiteAESGCM), segmentShift)
 	b = append(b, volume[:]...)
 	b = binary.BigEndian.AppendUint64(b, sequence)
 	b = binary.BigEndian.AppendUint32(b, 0) // length of the public part, below
-	b = append(b, byte(len(slots)), byte(len(ring)-1), 0, 0)
+	b = append(b, byte(len(slots)), byte(len(old)), 0, 0)
 	keks := make([]key.Key, len(slots))
 	for i, s := range slots {
 		if len(s.Descriptor) > MaxDescriptorSize {
@@ -120,13 +120,7 @@ func BuildHeader(volume [16]byte, segmentShift uint8, sequence uint64, slots []S
 		b = append(b, c[:]...)
 		b = append(b, s.Descriptor...)
 	}
-	var old []older
-	for _, g := range slices.Sorted(maps.Keys(ring)) {
-		if g == newest {
-			continue
-		}
-		o := older{generation: g, by: newest, salt: newSalt()}
-		old = append(old, o)
+	for _, o := range old {
 		b = binary.BigEndian.AppendUint32(b, o.generation)
 		b = binary.BigEndian.AppendUint32(b, o.by)
 		b = append(b, o.salt[:]...)
@@ -138,12 +132,30 @@ func BuildHeader(volume [16]byte, segmentShift uint8, sequence uint64, slots []S
 		keks[i].Destroy()
 	}
 	for _, o := range old {
-		b = wrap(b, olderKEK(ring[newest], volume, o), ring[o.generation], public)
+		b = wrap(b, olderKEK(ring[o.by], volume, o), ring[o.generation], public)
 	}
 	if len(b) > MaxHeaderSize {
 		return nil, fmt.Errorf("header of %d bytes: %w", len(b), ErrLimit)
 	}
 	return b, nil
+}
+
+// olderOf says which volume keys are wrapped under which others: whichever slot is
+// opened, the keys of all generations before its own follow.
+func olderOf(slots []SlotSecret, ring Keyring) (old []older) {
+	by := map[uint32]bool{ring.Newest(): true}
+	for _, s := range slots {
+		by[s.Generation] = true
+	}
+	generations := slices.Sorted(maps.Keys(ring))
+	for _, g := range generations {
+		for _, n := range generations {
+			if n > g && by[n] {
+				old = append(old, older{generation: g, by: n, salt: newSalt()})
+			}
+		}
+	}
+	return old
 }
 
 // ParseHeader reads a header, which must fill b. ErrDamaged, ErrVersion.

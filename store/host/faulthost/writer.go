@@ -67,6 +67,20 @@ func (w *writer) Delete(ctx context.Context, id host.SegmentID) error {
 	return call(ctx, w.h.next(Delete), func() error { return w.inner.Delete(ctx, id) }, nothing)
 }
 
+// Forget implements host.Forgetter, as far as the inner host does. It is never hit.
+func (w *writer) Forget(ctx context.Context, more bool) error {
+	if f, ok := w.inner.(host.Forgetter); ok {
+		return f.Forget(ctx, more)
+	}
+	return nil
+}
+
+// Forgetting implements host.Forgetter.
+func (w *writer) Forgetting() bool {
+	f, ok := w.inner.(host.Forgetter)
+	return ok && f.Forgetting()
+}
+
 // Release implements host.Writer.
 func (w *writer) Release(ctx context.Context) error {
 	return call(ctx, w.h.next(Release), func() error { return w.inner.Release(ctx) }, nothing)

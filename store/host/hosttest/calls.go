@@ -1,10 +1,12 @@
 package hosttest
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/coffer-fs/coffer/store/host"
@@ -39,6 +41,56 @@ var callTests = []test{
 		v.record(w, "root", version, "one")
 		v.append(w, 1, 0, pattern(10, 1))
 		v.create(w, 2)
+	}},
+	{"forget", func(v *volume) {
+		h := v.handle()
+		w, err := h.Acquire(ctx, host.AcquireOptions{})
+		v.ok("acquire", err)
+		f, ok := w.(host.Forgetter)
+		if !ok {
+			return // it keeps nothing
+		}
+		if f.Forgetting() {
+			v.Error("a new volume is forgetting")
+		}
+		version := v.swap(w, "root", "", "one")
+		v.create(w, 1, 2, 3)
+		for id := host.SegmentID(1); id <= 3; id++ {
+			v.append(w, id, 0, pattern(Capacity, byte(id)))
+		}
+		v.ok("sync", w.Sync(ctx, 1, 2, 3))
+		v.ok("delete", w.Delete(ctx, 1))
+		v.ok("forget", f.Forget(ctx, true))
+		v.ok("delete", w.Delete(ctx, 2))
+		v.create(w, 4, 5)
+		v.append(w, 4, 0, pattern(10, 4))
+		v.append(w, 5, 0, pattern(10, 5))
+		v.unwritten(w, 4, 10)
+		v.unwritten(w, 5, 10)
+		v.record(w, "root", version, "one")
+		v.bytes(w, 3, 0, pattern(Capacity, 3))
+		v.ok("release", w.Release(ctx))
+		v.refused("forget after it was released", f.Forget(ctx, false), host.ErrInvalid)
+		v.ok("close", h.Close())
+
+		w = v.acquire()
+		f = w.(host.Forgetter)
+		if !f.Forgetting() {
+			v.Error("the next writer does not know that it is to go on forgetting")
+		}
+		v.ok("delete", w.Delete(ctx, 3))
+		v.create(w, 6)
+		v.append(w, 6, 0, pattern(10, 6))
+		v.unwritten(w, 6, 10)
+		v.ok("forget", f.Forget(ctx, false))
+		v.bytes(w, 4, 0, pattern(10, 4))
+		v.record(w, "root", version, "one")
+		w, err = v.handle().Acquire(ctx, host.AcquireOptions{Takeover: true})
+		v.ok("take over", err)
+		v.refused("forget after a takeover", f.Forget(ctx, true), host.ErrFenced)
+		if w.(host.Forgetter).Forgetting() {
+			v.Error("it goes on forgetting when that was ended")
+		}
 	}},
 	{"at the same time", func(v *volume) {
 		const count, rounds = 6, 12
@@ -103,6 +155,19 @@ var callTests = []test{
 		}
 		v.bytes(w, 1, 0, pattern(5000, byte(winner)))
 	}},
+}
+
+// unwritten expects nothing but zeros in a segment from off on, or its end.
+func (v *volume) unwritten(r host.Reader, id host.SegmentID, off int64) {
+	v.Helper()
+	p := make([]byte, Capacity-off)
+	n, err := r.Read(ctx, id, off, p)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		v.Fatalf("read: %v", err)
+	}
+	if at := bytes.IndexFunc(p[:n], func(r rune) bool { return r != 0 }); at >= 0 {
+		v.Errorf("segment %d shows something at %d, where nothing was written", id, off+int64(at))
+	}
 }
 
 // worker fills a segment of its own, reads it back and counts, round by round.

@@ -26,6 +26,41 @@ var pointTests = []test{
 	{"Count", pointCount},
 	{"Killed", pointWithoutAWriter},
 	{"Instant", pointIsAnInstant},
+	{"Forget", pointsAreNotForgotten},
+}
+
+// pointsAreNotForgotten: what is asked to be forgotten while there are points is,
+// but for what they keep.
+func pointsAreNotForgotten(v *volume) {
+	w := v.acquire()
+	f, ok := w.(host.Forgetter)
+	if !ok {
+		return
+	}
+	h := v.handle().(host.PointKeeper)
+	v.create(w, 1)
+	v.append(w, 1, 0, pattern(Capacity, 1))
+	v.ok("sync", w.Sync(ctx, 1))
+	p, err := h.TakePoint(ctx, host.PointOptions{Name: "kept"})
+	v.ok("take point", err)
+	v.ok("delete", w.Delete(ctx, 1))
+	v.refused("forget", f.Forget(ctx, true), host.ErrHeld)
+	if !f.Forgetting() {
+		v.Error("it does not go on forgetting")
+	}
+	v.refused("end of forgetting", f.Forget(ctx, false), host.ErrHeld)
+	got := make([]byte, Capacity)
+	_, err = p.Read(ctx, 1, 0, got)
+	v.ok("read what the point keeps", err)
+	if !bytes.Equal(got, pattern(Capacity, 1)) {
+		v.Error("what the point keeps was changed")
+	}
+	v.ok("close", p.Close())
+	v.ok("drop", h.DropPoint(ctx, "kept"))
+	v.ok("forget", f.Forget(ctx, false))
+	if f.Forgetting() {
+		v.Error("it goes on forgetting when that was ended")
+	}
 }
 
 // keepsPoints reports whether a volume does.

@@ -157,6 +157,34 @@ func checkAndGrow(f *os.File, write bool, room int64) error {
 	return nil
 }
 
+// blank overwrites the pages that nothing refers to: what they held before lies in
+// them until they are used again. A crash meanwhile does no harm, because only an
+// older meta page, which is no longer looked at, leads to them.
+func (c *catalog) blank(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f, err := c.openLocked(ctx, true, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	pages, err := walkPages(f, info.Size())
+	if err != nil {
+		return damaged(err)
+	}
+	zeros := make([]byte, pageSize)
+	for _, id := range pages.free {
+		if _, err := f.WriteAt(zeros, int64(id)*pageSize); err != nil {
+			return err
+		}
+	}
+	return fdatasync(f)
+}
+
 // epoch reads the epoch of the lease, and that the format is known.
 func (t *tree) epoch(ctx context.Context) (epoch uint64, err error) {
 	err = t.catalog.view(ctx, func(tx *bbolt.Tx) error {

@@ -6,6 +6,7 @@
 //	VOLUME/tails                where the appends to each segment ended (tails.go)
 //	VOLUME/points/NAME/         a point: its manifest and links to its segments (points.go)
 //	VOLUME/incoming, arrived    what comes by a transfer (incoming.go, arrive.go)
+//	VOLUME/forget               there while no file may be kept (forget.go)
 //	VOLUME/fence, turn, lock.E  who may write (fence.go, lease.go)
 //
 // It promises what host.Volume promises, among processes as among handles in

@@ -56,28 +56,35 @@ type pageChecker struct {
 	file      io.ReaderAt
 	highWater uint64
 	seen      []bool
+	free      []uint64 // pages that nothing refers to
 }
 
 // checkPages checks the catalog and returns how many bytes of it are in use.
 func checkPages(file io.ReaderAt, size int64) (used int64, err error) {
-	if size < 4*pageSize || size > catalogMaxBytes {
-		return 0, damaged(fmt.Errorf("catalog of %d bytes", size))
-	}
-	m, err := readMeta(file)
+	c, err := walkPages(file, size)
 	if err != nil {
 		return 0, damaged(err)
 	}
+	return int64(c.highWater) * pageSize, nil
+}
+
+// walkPages checks the catalog and tells its pages apart.
+func walkPages(file io.ReaderAt, size int64) (*pageChecker, error) {
+	if size < 4*pageSize || size > catalogMaxBytes {
+		return nil, fmt.Errorf("catalog of %d bytes", size)
+	}
+	m, err := readMeta(file)
+	if err != nil {
+		return nil, err
+	}
 	if m.highWater < 4 || m.highWater > uint64(size/pageSize) {
-		return 0, damaged(fmt.Errorf("%d pages in %d bytes", m.highWater, size))
+		return nil, fmt.Errorf("%d pages in %d bytes", m.highWater, size)
 	}
 	c := &pageChecker{file: file, highWater: m.highWater, seen: make([]bool, m.highWater)}
 	if err := c.tree(m.root, 0); err != nil {
-		return 0, damaged(err)
+		return nil, err
 	}
-	if err := c.freelist(m.freelist); err != nil {
-		return 0, damaged(err)
-	}
-	return int64(m.highWater) * pageSize, nil
+	return c, c.freelist(m.freelist)
 }
 
 // readMeta picks the meta page that bbolt will pick: the newer valid one.
@@ -273,9 +280,11 @@ func (c *pageChecker) freelist(id uint64) error {
 		return fmt.Errorf("page %d is no list of %d free pages", id, count)
 	}
 	for i := range count {
-		if err := c.mark(native.Uint64(ids[8*i:])); err != nil {
+		free := native.Uint64(ids[8*i:])
+		if err := c.mark(free); err != nil {
 			return fmt.Errorf("free pages: %w", err)
 		}
+		c.free = append(c.free, free)
 	}
 	return nil
 }

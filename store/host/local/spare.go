@@ -127,14 +127,17 @@ func openSpare(dir *os.File, name string, capacity int64) (*os.File, error) {
 	return f, nil
 }
 
-// setSpare moves a segment's file into the pool, or removes it if that is full or if
-// a point keeps the file by another name.
+// setSpare moves a segment's file into the pool, or removes it if that is full, if a
+// point keeps the file by another name, or if nothing may be kept.
 func (t *tree) setSpare(id host.SegmentID) error {
 	st, err := statAt(t.segments, segmentName(id))
 	if err == unix.ENOENT || err == nil && !isRegular(st) {
 		return host.ErrNotFound
 	} else if err != nil {
 		return err
+	}
+	if t.forgets() {
+		return removeAt(t.segments, segmentName(id), 0)
 	}
 	dir, names, err := t.spares()
 	if err != nil {
@@ -147,7 +150,8 @@ func (t *tree) setSpare(id host.SegmentID) error {
 	return renameOver(t.segments, segmentName(id), dir, spareFile(st.Size, id))
 }
 
-// removeSpares gives the pool's room back to the file system.
+// removeSpares gives the pool's room back to the file system. It is durable if there
+// is no error.
 func (t *tree) removeSpares() (removed int, err error) {
 	dir, names, err := t.spares()
 	if err != nil {
@@ -160,5 +164,5 @@ func (t *tree) removeSpares() (removed int, err error) {
 		}
 		removed++
 	}
-	return removed, nil
+	return removed, dir.Sync()
 }

@@ -23,7 +23,7 @@ type writer struct {
 	// resumed: it goes on for a holder who may have made segments before.
 	resumed bool
 
-	prepareMu sync.Mutex // one Prepare; before mu
+	prepareMu sync.Mutex // one Prepare or Forget; before mu
 
 	mu       sync.RWMutex // shared by calls, exclusive for Release
 	released bool

@@ -23,10 +23,11 @@ const (
 	OpSync
 	OpDelete
 	OpRelease
+	OpForget
 	opCount
 )
 
-var opNames = [opCount]string{"get", "read", "segments", "acquire", "swap", "create", "append", "sync", "delete", "release"}
+var opNames = [opCount]string{"get", "read", "segments", "acquire", "swap", "create", "append", "sync", "delete", "release", "forget"}
 
 func (o Op) String() string { return opNames[o] }
 

@@ -62,6 +62,7 @@ type Host struct {
 	records  map[string]record
 	spares   []*segment // deleted ones, oldest first
 	bytes    int64      // sum of capacities
+	forgets  bool       // no spare is kept
 	versions uint64     // the last version handed out
 	journal  []entry    // what a crash would decide about, oldest first
 	holder   *writer    // the present writer

@@ -34,6 +34,28 @@ func (h *Host) Segment(id host.SegmentID) []byte {
 	return p
 }
 
+// Kept returns a copy of everything that lies there of segments: the whole room of
+// each, with what shows through where it was not written, and the spares.
+func (h *Host) Kept() (rooms [][]byte) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for _, id := range h.ids() {
+		rooms = append(rooms, h.segments[id].room())
+	}
+	for _, s := range h.spares {
+		rooms = append(rooms, s.room())
+	}
+	return rooms
+}
+
+func (s *segment) room() []byte {
+	whole := s.copy()
+	whole.end = whole.capacity
+	p := make([]byte, s.capacity)
+	whole.read(p, 0)
+	return p
+}
+
 // SetSegment replaces a segment, or adds one, by exactly these bytes: reads end
 // where they end. A writer's appends to it are refused from then on.
 func (h *Host) SetSegment(id host.SegmentID, p []byte) {

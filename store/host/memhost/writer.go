@@ -198,9 +198,33 @@ func (w *writer) Delete(ctx context.Context, id host.SegmentID) error {
 	})
 }
 
+// Forget implements host.Forgetter. A crash during it may leave the spares.
+func (w *writer) Forget(ctx context.Context, more bool) error {
+	h := w.h
+	return h.change(ctx, w, Call{Op: OpForget}, func(cut Cut) error {
+		if more {
+			h.forgets = true
+		}
+		if cut == CutDuring {
+			return nil
+		}
+		h.spares = nil
+		h.finishDeletes(0)
+		h.forgets = more
+		return nil
+	})
+}
+
+// Forgetting implements host.Forgetter.
+func (w *writer) Forgetting() bool {
+	w.h.mu.RLock()
+	defer w.h.mu.RUnlock()
+	return w.h.forgets
+}
+
 // spare keeps a deleted segment for recycle. h.mu is held.
 func (h *Host) spare(s *segment) {
-	if h.options.Spares <= 0 {
+	if h.options.Spares <= 0 || h.forgets {
 		return
 	}
 	h.spares = append(slices.Clone(h.spares), s)

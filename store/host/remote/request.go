@@ -34,6 +34,7 @@ type answer struct {
 	body    []byte
 	count   int // bytes in request.into
 	version string
+	forget  bool // the volume was not done with forgetting
 }
 
 // slowestRate is how fast bytes must pass, in bytes a second.
@@ -92,6 +93,7 @@ func (r request) receive(resp *http.Response) (a answer, err error) {
 		return a, fmt.Errorf("%w: %d bytes, where up to %d were asked for", ErrAnswer, size, limit)
 	}
 	a.version = resp.Header.Get("Etag")
+	a.forget = resp.Header.Get(wire.HeaderForget) != ""
 	p := r.into
 	if p == nil {
 		p = make([]byte, size)

@@ -72,4 +72,7 @@ func (w *writer) adopt(ctx context.Context, g *segment, tail int64) error {
 	return err
 }
 
-var _ host.Preparer = (*writer)(nil)
+var (
+	_ host.Preparer  = (*writer)(nil)
+	_ host.Forgetter = (*writer)(nil)
+)

@@ -19,10 +19,11 @@ import (
 
 // writer is one acquisition of a volume. It implements host.Writer.
 type writer struct {
-	volume *Volume
-	token  [wire.TokenSize]byte
-	owner  string
-	calls  atomic.Uint64 // numbers the calls that must be known again
+	volume     *Volume
+	token      [wire.TokenSize]byte
+	owner      string
+	forgetting atomic.Bool   // see host.Forgetter
+	calls      atomic.Uint64 // numbers the calls that must be known again
 
 	stop   context.CancelFunc // ends the pings
 	pinged chan struct{}      // closed when they have ended
@@ -61,12 +62,14 @@ func (g *segment) dirty() bool { return g.fresh || g.synced < g.tail }
 func (v *Volume) Acquire(ctx context.Context, o host.AcquireOptions) (host.Writer, error) {
 	w := &writer{volume: v, owner: o.Owner, segments: make(map[host.SegmentID]*segment), pinged: make(chan struct{})}
 	rand.Read(w.token[:])
-	if _, err := v.retry(ctx, w.leaseRequest(wire.LeaseRequest{Owner: o.Owner, Takeover: o.Takeover})); err != nil {
+	a, err := v.retry(ctx, w.leaseRequest(wire.LeaseRequest{Owner: o.Owner, Takeover: o.Takeover}))
+	if err != nil {
 		if isUnknown(err) { // it may be ours: give it back, if anybody listens
 			v.abandon(w)
 		}
 		return nil, fmt.Errorf("acquire volume: %w", err)
 	}
+	w.forgetting.Store(a.forget)
 	v.keep()
 	var pings context.Context
 	pings, w.stop = context.WithCancel(context.Background())
@@ -359,6 +362,25 @@ func (w *writer) delete(ctx context.Context, id host.SegmentID) error {
 		return err
 	})
 }
+
+// Forget implements host.Forgetter.
+func (w *writer) Forget(ctx context.Context, more bool) error {
+	r := request{method: http.MethodPost, path: "/forget", lease: &w.token, query: url.Values{"more": {strconv.FormatBool(more)}}}
+	err := w.call(ctx, true, func(ctx context.Context, _ outcome) error {
+		_, err := w.volume.do(ctx, r)
+		return err
+	})
+	if err == nil || more {
+		w.forgetting.Store(more)
+	}
+	if err != nil {
+		return fmt.Errorf("forget what was deleted: %w", err)
+	}
+	return nil
+}
+
+// Forgetting implements host.Forgetter.
+func (w *writer) Forgetting() bool { return w.forgetting.Load() }
 
 // Prepare implements host.Preparer.
 func (w *writer) Prepare(ctx context.Context, capacity int64, count int) error {

@@ -77,6 +77,9 @@ func (c *call) acquire() error {
 		return err
 	}
 	c.shown(l)
+	if f, ok := l.writer.(host.Forgetter); ok && f.Forgetting() {
+		c.w.Header().Set(wire.HeaderForget, "1")
+	}
 	return c.ok()
 }
 
@@ -432,6 +435,25 @@ func (c *call) sync() error {
 	defer done()
 	if err := l.writer.Sync(c.r.Context(), ids...); err != nil {
 		return err
+	}
+	return c.ok()
+}
+
+// forget has the volume forget what was deleted, if it keeps anything of it.
+func (c *call) forget() error {
+	more, err := strconv.ParseBool(c.r.URL.Query().Get("more"))
+	if err != nil {
+		return invalid("more is %.40q", c.r.URL.Query().Get("more"))
+	}
+	l, done, err := c.lease()
+	if err != nil {
+		return err
+	}
+	defer done()
+	if f, ok := l.writer.(host.Forgetter); ok {
+		if err := f.Forget(c.r.Context(), more); err != nil {
+			return err
+		}
 	}
 	return c.ok()
 }

@@ -67,6 +67,7 @@ func (s *Server) routes() *http.ServeMux {
 		"DELETE {volume}/segments/{id}": (*call).deleteSegment,
 		"POST {volume}/sync":            (*call).sync,
 		"POST {volume}/prepare":         (*call).prepare,
+		"POST {volume}/forget":          (*call).forget,
 	} {
 		method, path, _ := strings.Cut(pattern, " ")
 		m.HandleFunc(method+" "+wire.Root+path, func(w http.ResponseWriter, r *http.Request) {

@@ -38,7 +38,7 @@ func StatusOf(code string) int {
 		return http.StatusNotFound
 	case CodeConflict:
 		return http.StatusPreconditionFailed
-	case CodeExists, CodeOffset, CodeInUse:
+	case CodeExists, CodeOffset, CodeInUse, CodeHeld:
 		return http.StatusConflict
 	case CodeNoSpace:
 		return http.StatusInsufficientStorage

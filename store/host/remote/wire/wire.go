@@ -20,6 +20,7 @@ const (
 	HeaderRequest = "Coffer-Request" // which call it is: 16 hex digits
 	HeaderSync    = "Coffer-Sync"    // of an append: segments to sync after it
 	HeaderError   = "Coffer-Error"   // of an answer: one of the Code constants
+	HeaderForget  = "Coffer-Forget"  // of the answer to a request for a lease: see host.Forgetter
 )
 
 // ContentType is that of all bodies that are bytes.
@@ -77,6 +78,7 @@ const (
 	CodeInUse        = "in-use"
 	CodeFenced       = "fenced"
 	CodeInvalid      = "invalid"
+	CodeHeld         = "held"
 	CodeEnd          = "end"          // a read past the end of a segment
 	CodeLost         = "lost"         // no such lease here: it may be resumed
 	CodeBusy         = "busy"         // nothing happened, and it can be tried again
@@ -96,5 +98,6 @@ var refusals = []struct {
 	{CodeNoSpace, host.ErrNoSpace},
 	{CodeInUse, host.ErrInUse},
 	{CodeFenced, host.ErrFenced},
+	{CodeHeld, host.ErrHeld},
 	{CodeInvalid, host.ErrInvalid},
 }
