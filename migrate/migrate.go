@@ -34,10 +34,24 @@ type Options struct {
 	// Owner is shown to whoever finds the volume in use. It is public.
 	// Default "coffer migrate".
 	Owner string
-	// Progress, which may be nil, is called after each segment.
+	// Progress, which may be nil, is called now and then.
 	Progress func(Progress)
+	// Control steers the migration while it runs. Default: it goes on as fast as it
+	// can, giving way to whoever uses the volume.
+	Control *Control
+	// Back is the key to bring the volume back under if the migration is called off.
+	// Default: it can't be called off.
+	Back *Back
 	// Logger receives what an operator should know. Default: silent.
 	Logger *slog.Logger
+}
+
+// Back is a way back.
+type Back struct {
+	// Key will open the volume again. It must be set.
+	Key store.Secret
+	// Anchor is that of the volume, if it has one; a Mover moves to Key.
+	Anchor store.Anchor
 }
 
 // Mover is an Anchor whose states belong to a key. Move gives that of a volume to
@@ -57,7 +71,7 @@ type Status int
 // What Look finds.
 const (
 	Needed   Status = iota // the old key opens it
-	Begun                  // the new key opens it, and parts are still under the old one
+	Begun                  // the new key opens it, and parts are still under an old one, or have a slot for another
 	Finished               // it is under the new key
 )
 
@@ -86,6 +100,8 @@ type Summary struct {
 	Found Status
 	// Bytes were sealed anew, about.
 	Bytes int64
+	// CalledOff: the volume is back under the key that it came from.
+	CalledOff bool
 	// Took is how long it took.
 	Took time.Duration
 }
@@ -110,7 +126,8 @@ func Look(ctx context.Context, o Options) (Plan, error) {
 //  2. everything sealed anew
 //  3. a header with the new slot only
 //
-// After an error, or a crash, it can be run again and goes on.
+// Called with the roles of the two keys exchanged it calls off what was begun. After
+// an error, or a crash, it can be run again and goes on.
 func Run(ctx context.Context, o Options) (Summary, error) {
 	began := time.Now()
 	s, _, err := open(ctx, o, false)
@@ -123,61 +140,6 @@ func Run(ctx context.Context, o Options) (Summary, error) {
 	}
 	sum.Took = time.Since(began)
 	return sum, nil
-}
-
-// Live does what there is to do on an open volume, which may be in use. o.Host
-// and o.Old are not looked at.
-func Live(ctx context.Context, s *store.Store, o Options) (Summary, error) {
-	began := time.Now()
-	sum := Summary{Found: status(s, o.New)}
-	var err error
-	switch {
-	case sum.Found == Finished:
-	case o.Rewrap:
-		err = s.Rewrap(ctx, o.New)
-	default:
-		sum.Bytes, err = reseal(ctx, s, o, sum.Found)
-	}
-	if err == nil { // even if all was done: an earlier run may have ended just here
-		err = moveAnchor(ctx, s, o)
-	}
-	sum.Took = time.Since(began)
-	return sum, err
-}
-
-// reseal takes the three steps, or those that are left of them.
-func reseal(ctx context.Context, s *store.Store, o Options, found Status) (bytes int64, err error) {
-	if found == Needed {
-		if err := s.AddGeneration(ctx, o.New); err != nil {
-			return 0, err
-		}
-	}
-	if err := moveAnchor(ctx, s, o); err != nil { // the old key opens nothing any more
-		return 0, err
-	}
-	bytes = s.KeyState().Remaining
-	err = s.Rekey(ctx, store.RekeyOptions{Progress: func(st store.KeyState) {
-		if o.Progress != nil {
-			o.Progress(progress(st))
-		}
-	}})
-	if err != nil {
-		return bytes - s.KeyState().Remaining, err
-	}
-	return bytes, s.DropOldGenerations(ctx)
-}
-
-// moveAnchor makes the new key the owner of what the anchor knows. From then on the
-// old key opens no copy of the volume where an anchor is asked, however old.
-func moveAnchor(ctx context.Context, s *store.Store, o Options) error {
-	m, ok := o.Anchor.(Mover)
-	if !ok {
-		return nil
-	}
-	if err := m.Move(ctx, s.ID()); err != nil {
-		return fmt.Errorf("move the anchor to the new key: %w", err)
-	}
-	return nil
 }
 
 // open opens the volume with the new key, or else with the old one.
@@ -206,7 +168,7 @@ func status(s *store.Store, to store.Secret) Status {
 	switch {
 	case !s.OpensWith(to):
 		return Needed
-	case st.Older > 0:
+	case st.Older > 0 || st.Unused > 0:
 		return Begun
 	default:
 		return Finished

@@ -21,8 +21,12 @@ func (s *Store) useHeader(rec host.Record, h seal.Header, ring seal.Keyring) err
 	s.ring.Store(&ring)
 	s.header.Store(&copied)
 	s.headerVersion, s.headerSequence = rec.Version, h.Sequence
+	s.unusedSlots = 0
 	for _, slot := range h.Slots {
 		s.lastGeneration = max(s.lastGeneration, slot.Generation)
+		if slot.Generation > ring.Newest() {
+			s.unusedSlots++
+		}
 	}
 	return nil
 }

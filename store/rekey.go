@@ -33,6 +33,9 @@ type KeyState struct {
 	Generation uint32
 	// Older is how many earlier volume keys the volume still needs.
 	Older int
+	// Unused is how many later volume keys have a slot although nothing was ever sealed
+	// under them: a change to another key was cut off before it began.
+	Unused int
 	// Remaining is how many bytes live under them, and Total how many live.
 	Remaining, Total int64
 }
@@ -42,7 +45,7 @@ func (s *Store) KeyState() KeyState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ring := *s.ring.Load()
-	st := KeyState{Generation: ring.Newest(), Older: len(ring) - 1, Total: s.live}
+	st := KeyState{Generation: ring.Newest(), Older: len(ring) - 1, Unused: s.unusedSlots, Total: s.live}
 	for _, g := range s.table.byID {
 		if g.generation != st.Generation {
 			st.Remaining += g.live
@@ -256,7 +259,9 @@ func (s *Store) release() {
 
 // DropOldGenerations makes the volume forget the keys of older generations:
 // from here on only the newest slot opens it, and a header with any other is
-// refused. ErrUnfinished if anything is left under them.
+// refused, and with it slots of later generations that were never used. ErrUnfinished
+// if anything is left under older ones; host.ErrHeld if the host was asked to keep
+// something of them.
 func (s *Store) DropOldGenerations(ctx context.Context) error {
 	s.cleanMu.Lock()
 	defer s.cleanMu.Unlock()

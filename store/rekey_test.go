@@ -463,7 +463,7 @@ func TestUnfinished(t *testing.T) {
 	for name, err := range map[string]error{
 		"a fourth generation": s.AddGeneration(ctx, storetest.Secret("fourth")),
 		"rewrapping":          s.Rewrap(ctx, storetest.Secret("fourth")),
-		"dropping the key":   s.DropOldGenerations(ctx),
+		"dropping the key":    s.DropOldGenerations(ctx),
 	} {
 		if !errors.Is(err, store.ErrUnfinished) {
 			t.Errorf("%s: %v", name, err)

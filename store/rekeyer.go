@@ -53,11 +53,10 @@ type rekeyer struct {
 	s *Store
 	o RekeyOptions
 
-	moved    int64     // bytes since the pace was kept last
-	shown    int64     // bytes since progress was told last
-	uses     uint64    // of the volume by others, when it was looked at last
-	began    time.Time // of what is being done since it gave way last
-	gaveWays int       // in a row
+	moved  int64     // bytes since the pace was kept last
+	toShow int64     // bytes until progress is told again
+	uses   uint64    // of the volume by others, when it was looked at last
+	began  time.Time // of what is being done since it gave way last
 }
 
 // pass empties what can be emptied, data first, because that rewrites most of the
@@ -136,7 +135,7 @@ func (r *rekeyer) between(ctx context.Context, bytes int64) error {
 	r.s.cleanMu.Unlock()
 	defer r.s.cleanMu.Lock()
 	r.moved += bytes
-	if r.shown += bytes; r.shown >= showEvery {
+	if r.toShow -= bytes; r.toShow <= 0 {
 		r.progress()
 	}
 	return r.keepPace(ctx)
@@ -146,7 +145,7 @@ func (r *rekeyer) between(ctx context.Context, bytes int64) error {
 const showEvery = 8 << 20
 
 func (r *rekeyer) progress() {
-	r.shown = 0
+	r.toShow = showEvery
 	if r.o.Progress != nil {
 		r.o.Progress(r.s.KeyState())
 	}

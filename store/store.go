@@ -51,6 +51,7 @@ type Store struct {
 	headerVersion  host.Version
 	headerSequence uint64
 	lastGeneration uint32 // highest that a slot was made for
+	unusedSlots    int    // of generations after the newest one that is open
 	capacity       int64
 	nextSegment    host.SegmentID
 	live           int64          // sum over all segments
