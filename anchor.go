@@ -117,10 +117,10 @@ func MigrationAnchor(from, to Options) (VolumeAnchor, time.Duration, error) {
 	if !from.hasAnchor() && !to.hasAnchor() {
 		return nil, 0, nil
 	}
-	f, t := from.Config.Anchor, to.Config.Anchor
-	if f == nil || t == nil || f.Type != t.Type || f.Path != t.Path {
-		return nil, 0, fmt.Errorf("%w: a migration keeps it: name the same in both configurations, and change it before or after", ErrAnchor)
+	if err := sameAnchor(from, to); err != nil {
+		return nil, 0, err
 	}
+	f, t := from.Config.Anchor, to.Config.Anchor
 	a, err := to.anchor()
 	if err != nil {
 		return nil, 0, err
@@ -133,6 +133,18 @@ func MigrationAnchor(from, to Options) (VolumeAnchor, time.Duration, error) {
 		return nil, 0, err
 	}
 	return movingAnchor{old.(kdsAnchor), a.(kdsAnchor)}, t.Every, nil
+}
+
+// sameAnchor refuses configurations that name different anchors.
+func sameAnchor(from, to Options) error {
+	if !from.hasAnchor() && !to.hasAnchor() {
+		return nil
+	}
+	f, t := from.Config.Anchor, to.Config.Anchor
+	if f == nil || t == nil || f.Type != t.Type || f.Path != t.Path {
+		return fmt.Errorf("%w: a migration keeps it: name the same in both configurations, and change it before or after", ErrAnchor)
+	}
+	return nil
 }
 
 // kdsAnchor is an anchor in the KDS.

@@ -18,6 +18,7 @@ import (
 	iofs "io/fs"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/coffer-fs/coffer/config"
@@ -71,10 +72,17 @@ type Platform = attest.Platform
 // Volume is an open filesystem together with the volume it lives in.
 type Volume struct {
 	*fs.FS
-	store   *store.Store
-	options Options     // it was opened with
-	lease   host.Writer // of a read-only volume; the store holds that of others
-	anchor  VolumeAnchor
+	store *store.Store
+	lease host.Writer // of a read-only volume; the store holds that of others
+	asked *standIn    // the store's anchor; nil if there is none
+
+	migrating sync.Mutex // held for a Migrate
+
+	mu      sync.Mutex     // guards the next three
+	options Options        // it was opened with, or migrated to since
+	anchor  VolumeAnchor   // nil if there is none
+	anchors []VolumeAnchor // that were in its place before; they share clients
+
 	limit   int64         // that the configuration sets to its size; see Resize
 	memory  *Volume       // at MemoryDir; nil if there is none
 	inside  *memhost.Host // of what is in memory itself; nil if it is not
@@ -115,7 +123,9 @@ func (v *Volume) Close() error {
 	if v.lease != nil {
 		err = errors.Join(err, v.lease.Release(context.Background()))
 	}
-	closeAnchor(v.anchor)
+	for _, a := range append(v.anchors, v.anchor) {
+		closeAnchor(a)
+	}
 	if v.memory != nil {
 		err = errors.Join(err, v.memory.Close())
 	}
@@ -204,6 +214,11 @@ func openStore(ctx context.Context, o Options, u store.Unlocker, h *handed) (*Vo
 		return nil, fmt.Errorf("open volume: %w", err)
 	}
 	so, a = h.use(so, a)
+	var asked *standIn
+	if a != nil {
+		asked = &standIn{a: a}
+		so.Anchor = asked
+	}
 	st, err := store.Open(ctx, o.Volume, so)
 	if err != nil {
 		closeAnchor(a)
@@ -215,7 +230,7 @@ func openStore(ctx context.Context, o Options, u store.Unlocker, h *handed) (*Vo
 		closeAnchor(a)
 		return nil, err
 	}
-	return &Volume{FS: f, store: st, options: o, anchor: a, limit: o.Config.PersistentFileSystemSize}, nil
+	return &Volume{FS: f, store: st, asked: asked, options: o, anchor: a, limit: o.Config.PersistentFileSystemSize}, nil
 }
 
 func openTree(ctx context.Context, st *store.Store, o Options) (*fs.FS, error) {

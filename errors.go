@@ -15,6 +15,8 @@ var (
 	ErrSize = errors.New("over the configured size")
 	// ErrAnchor: the configured anchor can't be used, or not in this way.
 	ErrAnchor = errors.New("anchor")
+	// ErrMigrating: a migration of the volume is under way.
+	ErrMigrating = errors.New("a migration of the volume is under way")
 	// ErrNoTicketKey: the configuration names no key for upgrade tickets, so no
 	// handover can be made or taken up.
 	ErrNoTicketKey = errors.New("the configuration has no upgrade block with a ticketKey")

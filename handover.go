@@ -27,7 +27,8 @@ func (v *Volume) HandOver(ctx context.Context, ticket []byte) (handover.Ticket, 
 	if err != nil {
 		return t, fmt.Errorf("hand over: %w", err)
 	}
-	to, err := v.options.client().Publish(ctx, t.Spec, kds.Handover)
+	o, _ := v.opened()
+	to, err := o.client().Publish(ctx, t.Spec, kds.Handover)
 	if err != nil {
 		return t, fmt.Errorf("hand over: %w", err)
 	}
@@ -37,7 +38,7 @@ func (v *Volume) HandOver(ctx context.Context, ticket []byte) (handover.Ticket, 
 	if m.Anchor, s.Anchor, err = v.anchorOwner(ctx); err != nil {
 		return t, fmt.Errorf("hand over: %w", err)
 	}
-	if m, err = handover.Seal(m, t, to.Key, s, v.options.Platform); err != nil {
+	if m, err = handover.Seal(m, t, to.Key, s, o.Platform); err != nil {
 		return t, err
 	}
 	return t, v.offer(ctx, t, m, s.Key)
@@ -46,8 +47,9 @@ func (v *Volume) HandOver(ctx context.Context, ticket []byte) (handover.Ticket, 
 // anchorOwner is whose the record of the volume's anchor is, and the key to it; nil
 // if there is no anchor in a KDS. The key is the anchor's own.
 func (v *Volume) anchorOwner(ctx context.Context) (*handover.AnchorOwner, key.Key, error) {
-	a, ok := v.anchor.(kdsAnchor)
-	if m, moving := v.anchor.(movingAnchor); moving {
+	_, present := v.opened()
+	a, ok := present.(kdsAnchor)
+	if m, moving := present.(movingAnchor); moving {
 		if _, err := m.new.Read(ctx, v.store.ID()); err != nil {
 			if errors.Is(err, store.ErrAnchorOther) {
 				err = store.ErrUnfinished
@@ -79,7 +81,7 @@ func (v *Volume) offer(ctx context.Context, t handover.Ticket, m handover.Messag
 // admit reads a ticket, and refuses one that does not let this enclave hand this
 // volume over.
 func (v *Volume) admit(ticket []byte) (handover.Ticket, error) {
-	o := v.options
+	o, _ := v.opened()
 	switch {
 	case o.Config.Upgrade == nil:
 		return handover.Ticket{}, ErrNoTicketKey
@@ -101,7 +103,8 @@ func (v *Volume) admit(ticket []byte) (handover.Ticket, error) {
 // key opens the volume from here on. It keeps out nobody who has a copy of the volume
 // with the handover in it, but where an anchor is asked.
 func (v *Volume) WithdrawHandover(ctx context.Context) error {
-	s, err := v.options.secret(ctx)
+	o, _ := v.opened()
+	s, err := o.secret(ctx)
 	if err != nil {
 		return fmt.Errorf("withdraw handover: %w", err)
 	}

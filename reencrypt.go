@@ -12,12 +12,21 @@ import (
 // names, if it is not: after a handover, or when the KDS has a newer generation of its
 // master key. It may be stopped, and goes on where it was. progress may be nil.
 func (v *Volume) Reencrypt(ctx context.Context, progress func(migrate.Progress)) (migrate.Summary, error) {
-	s, err := v.options.secret(ctx)
+	if !v.migrating.TryLock() {
+		return migrate.Summary{}, fmt.Errorf("re-encrypt: %w", ErrMigrating)
+	}
+	defer v.migrating.Unlock()
+	o, anchor := v.opened()
+	s, err := o.secret(ctx)
 	if err != nil {
 		return migrate.Summary{}, fmt.Errorf("re-encrypt: %w", err)
 	}
 	defer s.Key.Destroy()
-	sum, err := migrate.Live(ctx, v.store, migrate.Options{New: s, Anchor: v.anchor, Progress: progress, Logger: v.options.Logger})
+	mo := migrate.Options{New: s, Progress: progress, Logger: o.Logger}
+	if anchor != nil {
+		mo.Anchor = anchor
+	}
+	sum, err := migrate.Live(ctx, v.store, mo)
 	if err != nil {
 		err = fmt.Errorf("re-encrypt: %w", err)
 	}
@@ -41,9 +50,9 @@ func (v *Volume) beginUpgrade() {
 		sum, err := v.Reencrypt(ctx, nil)
 		switch u.err = err; {
 		case err == nil:
-			v.options.Logger.Info("the volume that was handed over is under this enclave's own key", "bytes", sum.Bytes, "took", sum.Took)
+			v.Options().Logger.Info("the volume that was handed over is under this enclave's own key", "bytes", sum.Bytes, "took", sum.Took)
 		case !errors.Is(err, context.Canceled):
-			v.options.Logger.Error("the volume that was handed over is not under this enclave's own key yet: the next opening goes on", "error", err)
+			v.Options().Logger.Error("the volume that was handed over is not under this enclave's own key yet: the next opening goes on", "error", err)
 		}
 	}()
 }

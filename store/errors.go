@@ -9,6 +9,9 @@ var (
 	// ErrVersion: the volume's format version or cipher suite is not known to
 	// this program.
 	ErrVersion = errors.New("unsupported format")
+	// ErrNewerKey: the volume goes with a later key than the given one, which opens
+	// another slot. It comes with ErrWrongKey.
+	ErrNewerKey = errors.New("the volume was brought under a later key")
 	// ErrWrongKey: none of the volume's key slots opens with the given key.
 	ErrWrongKey = errors.New("the key does not open this volume")
 )

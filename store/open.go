@@ -217,8 +217,8 @@ func (s *Store) useRoot(ctx context.Context, r root) (err error) {
 func (s *Store) openRoot(info seal.RootInfo) (root, error) {
 	vk, ok := (*s.ring.Load())[info.Generation]
 	if !ok {
-		return root{}, fmt.Errorf("root %d is sealed for key generation %d, which this key does not open: %w",
-			info.Sequence, info.Generation, ErrWrongKey)
+		return root{}, fmt.Errorf("root %d is sealed for key generation %d, which this key does not open: %w: %w",
+			info.Sequence, info.Generation, ErrNewerKey, ErrWrongKey)
 	}
 	if info.Volume != s.volume {
 		return root{}, fmt.Errorf("root %d belongs to another volume: %w", info.Sequence, ErrDamaged)

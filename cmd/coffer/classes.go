@@ -17,6 +17,7 @@ import (
 	"github.com/coffer-fs/coffer/kds/handover"
 	"github.com/coffer-fs/coffer/kds/mail"
 	"github.com/coffer-fs/coffer/kds/policy"
+	"github.com/coffer-fs/coffer/migrate"
 	"github.com/coffer-fs/coffer/store"
 	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/host/local"
@@ -54,6 +55,7 @@ var classes = []class{
 	{remote.ErrFailed, exitHost, "its log says why: see standard error of coffer host serve"},
 	{local.ErrBusy, exitInUse, "somebody holds the volume's files for long: try again"},
 	{coffer.ErrOtherSpec, exitWrongKey, "use the configuration it was made for, or migrate it: coffer migrate VOLUME --config OLD --to NEW"},
+	{store.ErrNewerKey, exitWrongKey, "a migration to another key was begun: use the configuration that it goes to"},
 	{store.ErrWrongKey, exitWrongKey, "a key of one machine, or of a KDS with another master key, opens a volume only there"},
 	{store.ErrVersion, exitFormat, "a later version of coffer made it: use that"},
 	{local.ErrFormat, exitFormat, "a later version of coffer made it: use that"},
@@ -76,7 +78,11 @@ var classes = []class{
 	{coffer.ErrSize, exitConfig, "raise persistentFileSystemSize; that makes another enclave of it"},
 	{syscall.ENOSPC, exitFull, "make room, in the volume or on the machine"},
 	{store.ErrReadOnly, exitReadOnly, "what was synced is safe: look at the host's disk, then open the volume again"},
-	{store.ErrUnfinished, exitUnfinished, "finish it first: the same command without --rewrap"},
+	{coffer.ErrMigrating, exitUnfinished, "coffer migrate VOLUME --status shows it"},
+	{errNoMigration, exitUsage, "coffer migrate VOLUME --to NEW begins one, or goes on with one that was cut off"},
+	{migrate.ErrLastStep, exitUsage, "bring the volume back by another migration: coffer migrate VOLUME --to OLD"},
+	{store.ErrUnfinished, exitUnfinished, "finish it first: the same command without --rewrap; or call it off: --cancel"},
+	{host.ErrHeld, exitUnfinished, "drop them: coffer point drop VOLUME NAME; then run the same command again"},
 	{kds.ErrNoKDS, exitNoKDS, "say where it is: COMMAND --kds.url URL"},
 	{kds.ErrURL, exitUsage, "an example: --kds.url http://127.0.0.1:8470"},
 	{kds.ErrUnreachable, exitKDSDown, "is it running, and is --kds.url right?"},

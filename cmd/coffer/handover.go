@@ -10,6 +10,7 @@ import (
 	"github.com/coffer-fs/coffer"
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/handover"
+	"github.com/coffer-fs/coffer/migrate"
 )
 
 var errNoTicketKey = coffer.ErrNoTicketKey
@@ -91,16 +92,14 @@ func (s volumeService) handOver(ctx context.Context, in handoverRequest) (handov
 }
 
 // migrateHandedOver re-encrypts a volume that was handed over to this enclave.
-func migrateHandedOver(c *cobra.Command, o coffer.Options, volume string) (r migrateResult, err error) {
+func migrateHandedOver(c *cobra.Command, o coffer.Options, volume string, show func(migrate.Progress)) (r migrateResult, err error) {
 	o.KeepHandedOver = true
 	v, err := coffer.Open(c.Context(), o)
 	if err != nil {
 		return r, volumeError(volume, err)
 	}
 	began := time.Now()
-	bar := newBar(c.ErrOrStderr(), "migrate", 0)
-	defer bar.finish()
-	sum, err := v.Reencrypt(c.Context(), bar.progress)
+	sum, err := v.Reencrypt(c.Context(), show)
 	r.Found, r.Bytes, r.Seconds = sum.Found.String(), sum.Bytes, time.Since(began).Seconds()
 	return r, withClose(volumeError(volume, err), volumeError(volume, v.Close()))
 }

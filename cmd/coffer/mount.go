@@ -164,12 +164,16 @@ func serveControl(volume string, v *coffer.Volume, o coffer.Options) (stop func(
 	if volume == "" {
 		return func() error { return nil }
 	}
-	s, err := control.Serve(volume, volumeService{v, o}.handler(volume))
+	m := &migration{}
+	s, err := control.Serve(volume, volumeService{v, m}.handler(volume))
 	if err != nil {
 		o.Logger.Warn("other commands can't ask this mount for snapshots or another size", "error", err)
 		return func() error { return nil }
 	}
-	return s.Close
+	return func() error {
+		m.task.Stop() // it goes on when the volume is open again
+		return s.Close()
+	}
 }
 
 // ready says that the filesystem can be used.

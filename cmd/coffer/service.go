@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -66,8 +67,8 @@ func newSnapshotResult(p store.Snapshot) snapshotResult {
 
 // volumeService does it to a volume that is open.
 type volumeService struct {
-	v *coffer.Volume
-	o coffer.Options // it was opened with
+	v         *coffer.Volume
+	migration *migration // of a mount
 }
 
 func (s volumeService) create(ctx context.Context, in nameRequest) (snapshotResult, error) {
@@ -109,13 +110,13 @@ func (s volumeService) clone(ctx context.Context, in cloneRequest) (out snapshot
 		return out, err
 	}
 	out = newSnapshotResult(p)
-	secret, err := coffer.NewSecret(ctx, s.o)
+	o := s.v.Options()
+	secret, err := coffer.NewSecret(ctx, o)
 	if err != nil {
 		return out, err
 	}
 	defer secret.Key.Destroy()
 	return out, hostFlags{}.makeVolume(ctx, in.To, func(v host.Volume) error {
-		o := s.o
 		o.Volume = v
 		return s.v.CloneSnapshot(ctx, in.Name, o, secret, nil)
 	})
@@ -132,11 +133,7 @@ func (s volumeService) resize(ctx context.Context, in resizeRequest) (resizeResu
 // handler answers for a volume that is mounted.
 func (s volumeService) handler(volume string) http.Handler {
 	mux := http.NewServeMux()
-	tell := func(err error) *control.Failure {
-		err = volumeError(volume, err)
-		f := classify(err)
-		return &control.Failure{Code: f.code, Message: oneLine(err.Error()), Hint: f.hint}
-	}
+	tell := tellFor(volume)
 	control.Handle(mux, pathSnapshotCreate, s.create, tell)
 	control.Handle(mux, pathSnapshotList, s.list, tell)
 	control.Handle(mux, pathSnapshotShow, s.show, tell)
@@ -144,7 +141,18 @@ func (s volumeService) handler(volume string) http.Handler {
 	control.Handle(mux, pathSnapshotClone, s.clone, tell)
 	control.Handle(mux, pathResize, s.resize, tell)
 	control.Handle(mux, pathHandover, s.handOver, tell)
+	control.Handle(mux, pathMigrateStart, s.startMigration, tell)
+	s.migration.handle(mux, tell)
 	return mux
+}
+
+// tellFor says how the failures of a volume are told through a socket.
+func tellFor(volume string) func(error) *control.Failure {
+	return func(err error) *control.Failure {
+		err = volumeError(volume, err)
+		f := classify(err)
+		return &control.Failure{Code: f.code, Message: oneLine(err.Error()), Hint: f.hint}
+	}
 }
 
 // ask has whoever has the volume mounted do something, or opens it to do it here.
@@ -155,20 +163,20 @@ func ask[In, Out any](c *cobra.Command, f *enclaveFlags, volume, path string, in
 		if err == nil {
 			defer client.Close()
 			err = client.Call(c.Context(), path, in, &out)
-			return out, fromControl(err)
+			return out, fromControl(volume, err)
 		}
 	}
-	err = f.withOptions(c, volume, readOnly, func(ctx context.Context, v *coffer.Volume, o coffer.Options) (err error) {
-		out, err = do(volumeService{v, o}, ctx, in)
+	err = f.withOptions(c, volume, readOnly, func(ctx context.Context, v *coffer.Volume, _ coffer.Options) (err error) {
+		out, err = do(volumeService{v: v}, ctx, in)
 		return volumeError(volume, err)
 	})
 	return out, err
 }
 
 // fromControl is the failure of the one who was asked, as if it had happened here.
-func fromControl(err error) error {
+func fromControl(volume string, err error) error {
 	if f := (*control.Failure)(nil); errors.As(err, &f) {
-		return &failure{f.Code, errors.New(f.Message), f.Hint}
+		return &failure{f.Code, errors.New(f.Message), strings.ReplaceAll(f.Hint, "VOLUME", quote(volume))}
 	}
 	return err
 }
