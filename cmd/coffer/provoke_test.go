@@ -17,6 +17,7 @@ import (
 	"github.com/coffer-fs/coffer/kds/kdstest"
 	"github.com/coffer-fs/coffer/kds/mail"
 	"github.com/coffer-fs/coffer/key"
+	"github.com/coffer-fs/coffer/migrate"
 	"github.com/coffer-fs/coffer/store"
 	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/host/faulthost"
@@ -41,6 +42,9 @@ var provoke = map[error]func(*testing.T) error{
 	store.ErrSnapshots:      manySnapshots,
 	errTree:                 contradiction,
 	handover.ErrMessage:     madeUpHandover,
+	coffer.ErrMigrating:     twoMigrations,
+	migrate.ErrLastStep:     tooLate,
+	host.ErrHeld:            heldByPoint,
 	// store.TestCheckFindsMiscounts makes one; from outside there is no way to.
 	store.ErrAccounting: func(*testing.T) error { return store.ErrAccounting },
 	// kds/mail's vectors have such letters; the tool posts none.
