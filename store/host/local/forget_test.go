@@ -1,0 +1,70 @@
+package local_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/coffer-fs/coffer/store/host"
+	"github.com/coffer-fs/coffer/store/host/local"
+)
+
+// What a record was replaced lies in pages of the catalog that nothing refers to:
+// forgetting overwrites them, and the catalog is as good as before.
+func TestForgetBlanksTheCatalog(t *testing.T) {
+	ctx := context.Background()
+	dir := filepath.Join(t.TempDir(), "vol")
+	if err := local.Create(dir); err != nil {
+		t.Fatal(err)
+	}
+	v, err := local.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	w, err := v.Acquire(ctx, host.AcquireOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := bytes.Repeat([]byte("an old value of the record. "), 1000)
+	version, err := w.Swap(ctx, "record", "", old)
+	if err == nil {
+		version, err = w.Swap(ctx, "record", version, []byte("new"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	catalog := filepath.Join(dir, "catalog.db")
+	count := func() int {
+		b, err := os.ReadFile(catalog)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes.Count(b, []byte("an old value"))
+	}
+	if count() < 100 {
+		t.Fatalf("a test of nothing: the old value is there %d times", count())
+	}
+	for _, more := range []bool{true, false} {
+		if err := w.(host.Forgetter).Forget(ctx, more); err != nil {
+			t.Fatal(err)
+		}
+		if n := count(); n > 0 {
+			t.Errorf("the old value is there %d times", n)
+		}
+	}
+	rec, err := v.Get(ctx, "record")
+	if err != nil || string(rec.Value) != "new" || rec.Version != version {
+		t.Errorf("the record is %q in version %q: %v", rec.Value, rec.Version, err)
+	}
+	for range 50 { // more pages are freed and used
+		if version, err = w.Swap(ctx, "record", version, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Release(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
