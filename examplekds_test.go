@@ -1,6 +1,7 @@
 package coffer_test
 
 import (
+	"context"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/coffer-fs/coffer/kds/attest/platform"
 	"github.com/coffer-fs/coffer/kds/audit"
+	"github.com/coffer-fs/coffer/kds/audit/bolt"
 	"github.com/coffer-fs/coffer/kds/master"
 	"github.com/coffer-fs/coffer/kds/server"
 )
@@ -30,7 +32,11 @@ func exampleKDS() (dir, url string) {
 	check(os.Mkdir(data, 0o700))
 	p, err := platform.Open(platform.Sim, platform.Options{CPU: filepath.Join(tempDir, "cpu")})
 	check(err)
-	log, err := audit.Open(filepath.Join(data, "audit.log"), nil)
+	store, err := bolt.Open(filepath.Join(data, "audit.db"), bolt.Options{})
+	check(err)
+	signer, err := audit.SigningKey(p, data)
+	check(err)
+	log, err := audit.Open(context.Background(), store, signer, nil)
 	check(err)
 	mk, err := master.OpenDevelopment(data)
 	check(err)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +21,7 @@ import (
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/attest/platform"
 	"github.com/coffer-fs/coffer/kds/attest/sim"
+	"github.com/coffer-fs/coffer/kds/audit"
 	"github.com/coffer-fs/coffer/kds/master/pkcs11"
 	"github.com/coffer-fs/coffer/kds/orders"
 	"github.com/coffer-fs/coffer/kds/policy"
@@ -46,6 +48,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "node": node, "halt": halt, "damage": damage, "operator": operator, "nodeconfig": nodeconfigFile, "becomes": becomes,
+			"keeper": keeper, "address": address, "auditkey": auditKey,
 		},
 	})
 }
@@ -79,23 +82,37 @@ func node(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: node NAME ARGS")
 	}
+	background(ts, args[0], `^http://127\.0\.0\.1:[0-9]+$`, append([]string{"serve", "--listen", "127.0.0.1:0"}, args[1:]...))
+}
+
+// keeper NAME ARGS...: an audit log is kept in the background; its address is in
+// $NAME.
+func keeper(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: keeper NAME ARGS")
+	}
+	background(ts, args[0], `^(http://127\.0\.0\.1:[0-9]+|unix:.+)$`, append([]string{"audit", "keep"}, args[1:]...))
+}
+
+// background runs coffer-kds until it is halted. The line that it prints is in $NAME.
+func background(ts *testscript.TestScript, name, says string, args []string) {
 	path, err := exec.LookPath("coffer-kds")
 	ts.Check(err)
-	c := exec.Command(path, append([]string{"serve", "--listen", "127.0.0.1:0"}, args[1:]...)...)
+	c := exec.Command(path, args...)
 	c.Dir = ts.MkAbs(".")
 	c.Stderr = os.Stderr
 	out, err := c.StdoutPipe()
 	ts.Check(err)
 	ts.Check(c.Start())
-	ts.Setenv(args[0]+"_PID", strconv.Itoa(c.Process.Pid))
+	ts.Setenv(name+"_PID", strconv.Itoa(c.Process.Pid))
 	lines := bufio.NewScanner(out)
 	if !lines.Scan() {
 		ts.Fatalf("the node printed no URL")
 	}
-	if !regexp.MustCompile(`^http://127\.0\.0\.1:[0-9]+$`).MatchString(lines.Text()) {
+	if !regexp.MustCompile(says).MatchString(lines.Text()) {
 		ts.Fatalf("the node printed %q", lines.Text())
 	}
-	ts.Setenv(args[0], lines.Text())
+	ts.Setenv(name, lines.Text())
 	done := make(chan error, 1)
 	go func() {
 		for lines.Scan() {
@@ -103,7 +120,7 @@ func node(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		done <- c.Wait()
 	}()
-	running.Store(args[0]+ts.MkAbs("."), done)
+	running.Store(name+ts.MkAbs("."), done)
 	ts.Defer(func() { _ = c.Process.Kill() })
 }
 
@@ -139,6 +156,27 @@ func damage(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("no %q in %s", args[1], args[0])
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(b, args[1], strings.Repeat("X", len(args[1])), 1)), 0o600))
+}
+
+// address NAME: an address that is free is in $NAME.
+func address(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: address NAME")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Setenv(args[0], l.Addr().String())
+	ts.Check(l.Close())
+}
+
+// auditkey NAME FILE: the key that signed the head in FILE is in $NAME.
+func auditKey(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: auditkey NAME FILE")
+	}
+	h, err := audit.ParseHead([]byte(ts.ReadFile(args[1])))
+	ts.Check(err)
+	ts.Setenv(args[0], fmt.Sprintf("%x", []byte(h.Key)))
 }
 
 // ask URL NAME POLICY: a simulated enclave asks for a key and prints a name of

@@ -13,8 +13,7 @@ import (
 
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/attest"
-	"github.com/coffer-fs/coffer/kds/attest/dcap"
-	"github.com/coffer-fs/coffer/kds/attest/sim"
+	"github.com/coffer-fs/coffer/kds/attest/platform"
 	"github.com/coffer-fs/coffer/kds/cluster"
 	"github.com/coffer-fs/coffer/kds/cluster/record"
 	"github.com/coffer-fs/coffer/kds/keyfile"
@@ -24,7 +23,7 @@ import (
 
 // personFlags are of the commands that people run at their own machines.
 type personFlags struct {
-	url, config, trust, key string
+	url, config, trust, key, pccs string
 }
 
 func (f *personFlags) add(c *cobra.Command, key, what string) {
@@ -32,6 +31,7 @@ func (f *personFlags) add(c *cobra.Command, key, what string) {
 	c.Flags().StringVar(&f.config, "config", "", "your own copy of the node's measured configuration (required)")
 	c.Flags().StringVar(&f.trust, "trust", "", "what the node must be, as a policy such as \"C:... SEC:STALE\" (required)")
 	c.Flags().StringVar(&f.key, key, "", what+" (required)")
+	c.Flags().StringVar(&f.pccs, "pccs.url", "", "service with Intel's collateral, for a node whose quotes come without it")
 	for _, name := range []string{"url", "config", "trust", key} {
 		_ = c.MarkFlagRequired(name)
 	}
@@ -50,9 +50,8 @@ func (f *personFlags) person() (cluster.Person, error) {
 	if err != nil {
 		return cluster.Person{}, &failure{exitUsage, fmt.Errorf("--trust: %w", err), ""}
 	}
-	quotes := dcap.New(dcap.Options{})
 	// A simulated node is INSECURE, and so refused unless --trust says SEC:INSECURE.
-	v := attest.Verifiers{attest.FormatSGXQuote: quotes, attest.FormatOpenEnclave: quotes, attest.FormatSim: sim.Verifier{}}
+	v := platform.Trust{PCCS: f.pccs, Simulated: trust.Level() == attest.Insecure}.Verifier(nil)
 	return cluster.Person{URL: f.url, Config: c, Constraint: trust, Verifier: v}, nil
 }
 

@@ -15,7 +15,6 @@ import (
 	"github.com/coffer-fs/coffer/kds/anchor"
 	"github.com/coffer-fs/coffer/kds/attest"
 	"github.com/coffer-fs/coffer/kds/attest/platform"
-	"github.com/coffer-fs/coffer/kds/audit"
 	"github.com/coffer-fs/coffer/kds/cluster"
 	"github.com/coffer-fs/coffer/kds/master"
 	"github.com/coffer-fs/coffer/kds/nodeconfig"
@@ -23,7 +22,6 @@ import (
 )
 
 const (
-	auditFile = "audit.log"
 	anchorDir = "anchors"
 )
 
@@ -33,6 +31,7 @@ type serveFlags struct {
 	simCPU, enclave      string
 	logLevel             string
 	serviceFlags
+	audit   auditFlags
 	cluster clusterFlags
 	hsm     hsmFlags
 }
@@ -56,6 +55,7 @@ protects nothing: for development only.`,
 	c.Flags().StringVar(&f.simCPU, "sim-cpu", "", "directory of a simulated CPU to run on")
 	c.Flags().StringVar(&f.enclave, "enclave", "", "file that says who signed the simulated enclave")
 	f.cluster.add(c)
+	f.audit.add(c)
 	f.hsm.add(c)
 	c.Flags().StringVar(&f.logLevel, "log", "warn", "what is logged to standard error: debug, info, warn or error")
 	f.serviceFlags.register(c)
@@ -87,11 +87,11 @@ func serve(c *cobra.Command, f serveFlags) error {
 	if err := os.MkdirAll(f.data, 0o700); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
-	log, err := openAudit(filepath.Join(f.data, auditFile))
+	log, closeLog, err := f.audit.open(c.Context(), p, f.data)
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	defer closeLog()
 	o := server.Options{Platform: p, Audit: log, Logger: logger}
 	if err := f.options(c.Context(), &o, p, f.data, config); err != nil {
 		return err
@@ -196,21 +196,6 @@ func (f serveFlags) platform(config *nodeconfig.Config) (attest.Platform, error)
 		hint = "start it with EGo, or for development give a simulated CPU with --sim-cpu DIR"
 	}
 	return nil, &failure{exitPlatform, err, hint}
-}
-
-func openAudit(path string) (*audit.Log, error) {
-	log, err := audit.Open(path, nil)
-	if err == nil {
-		return log, nil
-	}
-	hint := ""
-	switch {
-	case errors.Is(err, audit.ErrInUse):
-		hint = "another node runs with this directory: stop it, or use another --data"
-	case errors.Is(err, audit.ErrDamaged):
-		hint = fmt.Sprintf("move %q away after looking into it; the node begins a new one", path)
-	}
-	return nil, &failure{exitAudit, err, hint}
 }
 
 func openAnchors(path string) (*anchor.Dir, error) {

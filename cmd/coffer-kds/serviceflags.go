@@ -33,6 +33,7 @@ type serviceFlags struct {
 	operators      []string
 	metrics        string
 	rate, identity int
+	anchors        int
 }
 
 func (f *serviceFlags) register(c *cobra.Command) {
@@ -41,11 +42,12 @@ func (f *serviceFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.metrics, "metrics.listen", "", "address for metrics and probes; only the operator should reach it")
 	c.Flags().IntVar(&f.rate, "rate", server.DefaultRate, "requests a second, in all")
 	c.Flags().IntVar(&f.identity, "rate.identity", server.DefaultIdentityRate, "keys a second for one enclave")
+	c.Flags().IntVar(&f.anchors, "rate.anchor", server.DefaultAnchorRate, "requests a second for the anchors of one key spec")
 }
 
 func (f *serviceFlags) check() error {
-	if f.rate < 1 || f.identity < 1 {
-		return &failure{exitUsage, errors.New("--rate and --rate.identity are at least 1"), ""}
+	if min(f.rate, f.identity, f.anchors) < 1 {
+		return &failure{exitUsage, errors.New("--rate, --rate.identity and --rate.anchor are at least 1"), ""}
 	}
 	_, err := f.operatorKeys()
 	return err
@@ -85,7 +87,7 @@ func (f *serviceFlags) options(ctx context.Context, o *server.Options, p attest.
 		}
 		trust.MinEvaluationNumber = o.Orders.MinEvaluationNumber
 	}
-	o.Verifier, o.Rate, o.IdentityRate = trust.Verifier(p), f.rate, f.identity
+	o.Verifier, o.Rate, o.IdentityRate, o.AnchorRate = trust.Verifier(p), f.rate, f.identity, f.anchors
 	return nil
 }
 

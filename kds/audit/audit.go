@@ -1,26 +1,33 @@
-// Package audit is the record of what a KDS released and refused: JSON lines
-// in one file, each chained to the one before it.
+// Package audit is the record of what a KDS released and refused: lines, each
+// chained to the one before it, in batches that the node signs.
 //
 //	{"entry":{"sequence":1,"time":"...","event":"released",...},"chain":"5f1c..."}
+//	{"head":{"first":1,"last":1,"before":"0000...","chain":"5f1c..."},"key":"...","signature":"..."}
 //
-// It promises that Append returns only when the line is on the disk, that lines
-// written at the same time share one sync, and that a changed, removed or
-// reordered line is found when the file is opened or verified. Cutting lines off
-// the end is not found by the file alone: keep the last chain value elsewhere.
-// An error of a write or a sync is final: the log refuses everything until the
-// node is started again.
+// The node makes the lines, the chain and the signatures; a Store, which is the
+// host's and not trusted, keeps them: package bolt in a file, package remote in
+// another process.
 //
-// A crash may leave a last line without its end. Nobody was answered on its
-// strength; it is cut off on opening, and the next line says so.
+// It promises that Append returns only when the line is signed and its store
+// says that it is on the disk, that lines written at the same time share one
+// signature and one sync, and that a line that was changed, made up, removed or
+// moved is found by Verify. While a node runs, a store that was set back stops it.
+// Whole batches cut off the end while no node runs are not found by the log alone:
+// the next line is then signed under a number that was signed before, so whoever
+// kept a Head has the proof.
 //
-// Lock order: one mutex, held over no file operation.
+// An error of a store is final: the log refuses everything until the node is
+// started again.
 //
-// Imported by kds/server and cmd/coffer-kds. Imports nothing of ours but
-// internal helpers.
+// Lock order: one mutex, held over no call of the store.
+//
+// Imported by kds/server, kds/cluster and cmd/coffer-kds. Imports kds/attest, key
+// and internal helpers; never a store.
 package audit
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -35,9 +42,26 @@ const (
 	MaxLineBytes = 64 << 10
 	// MaxWaiting is how many lines may wait for one sync.
 	MaxWaiting = 1024
+	// MaxBatchBytes is the longest batch, with its head.
+	MaxBatchBytes = 4 << 20
+	// StoreTimeout is how long a store may take for one call.
+	StoreTimeout = 10 * time.Second
 )
 
-const chainLabel = "coffer/kds/v1/audit"
+const (
+	chainLabel = "coffer/kds/v1/audit"
+	headLabel  = "coffer/kds/v1/audit head"
+)
+
+// Store keeps batches. It is not trusted: what it returns is verified.
+type Store interface {
+	// Last returns the batch that was appended last, nil if there is none.
+	Last(ctx context.Context) ([]byte, error)
+	// Append adds a batch of lines, the first of which has the number first,
+	// and returns when it is durable. ErrConflict if the one before it does
+	// not end at first - 1.
+	Append(ctx context.Context, first uint64, lines int, batch []byte) error
+}
 
 // Event says what happened.
 type Event string
@@ -50,8 +74,13 @@ const (
 	Released Event = "released"
 	// Refused: a key was not given to an enclave with valid evidence.
 	Refused Event = "refused"
-	// Ordered: the operator's orders were put in force.
+	// Ordered: the operator's orders are to be in force, or are at the start.
 	Ordered Event = "ordered"
+	// Anchored: a volume's anchor began, or was given to another key.
+	Anchored Event = "anchored"
+	// MasterKey: a generation of a master key began, arrived, became the
+	// current one or ended on this node.
+	MasterKey Event = "master key"
 )
 
 // Entry is one line. Sequence and Time are filled in by the log. No field ever
@@ -64,6 +93,7 @@ type Entry struct {
 	Asker    *Asker    `json:"asker,omitempty"`
 	Key      *Key      `json:"key,omitempty"`
 	Orders   uint64    `json:"orders,omitempty"` // number of those in force
+	Volume   string    `json:"volume,omitempty"` // whose anchor
 }
 
 // Asker is the enclave that asked.
@@ -100,6 +130,18 @@ type Chain [sha256.Size]byte
 
 // String is the chain value in hexadecimal.
 func (c Chain) String() string { return hex.EncodeToString(c[:]) }
+
+// MarshalText and UnmarshalText are for JSON.
+func (c Chain) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText is the inverse of MarshalText.
+func (c *Chain) UnmarshalText(b []byte) error {
+	if len(b) != 2*len(c) {
+		return ErrDamaged
+	}
+	_, err := hex.Decode(c[:], b)
+	return err
+}
 
 // next is SHA-256 over {label, chain, entry}, each behind its length.
 func (c Chain) next(entry []byte) Chain { return sha256.Sum256(key.Info(chainLabel, c[:], entry)) }

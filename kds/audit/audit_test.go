@@ -2,26 +2,76 @@ package audit_test
 
 import (
 	"bytes"
+	"context"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/coffer-fs/coffer/kds/attest"
+	"github.com/coffer-fs/coffer/kds/attest/sim"
 	"github.com/coffer-fs/coffer/kds/audit"
 	"github.com/coffer-fs/coffer/key"
 )
 
+var ctx = context.Background()
+
 func clock() time.Time { return time.Unix(1_760_000_000, 0) }
 
-func open(t *testing.T, path string) *audit.Log {
+func signer(n byte) ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{n}, ed25519.SeedSize))
+}
+
+func public(n byte) ed25519.PublicKey { return signer(n).Public().(ed25519.PublicKey) }
+
+// store is a host in memory, whose n-th call to append fails, with or without effect.
+type store struct {
+	mu      sync.Mutex
+	batches [][]byte
+	lines   uint64
+	calls   int
+	failAt  int
+	partial bool
+}
+
+var errDisk = errors.New("disk on fire")
+
+func (s *store) Last(context.Context) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.batches) == 0 {
+		return nil, nil
+	}
+	return s.batches[len(s.batches)-1], nil
+}
+
+func (s *store) Append(_ context.Context, first uint64, lines int, b []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if first != s.lines+1 {
+		return audit.ErrConflict
+	}
+	s.calls++
+	if s.calls == s.failAt && !s.partial {
+		return errDisk
+	}
+	s.batches, s.lines = append(s.batches, bytes.Clone(b)), s.lines+uint64(lines)
+	if s.calls == s.failAt {
+		return errDisk
+	}
+	return nil
+}
+
+func (s *store) text() []byte { return bytes.Join(s.batches, nil) }
+
+func open(t *testing.T, s audit.Store, n byte) *audit.Log {
 	t.Helper()
-	l, err := audit.Open(path, clock)
+	l, err := audit.Open(ctx, s, signer(n), clock)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,149 +79,212 @@ func open(t *testing.T, path string) *audit.Log {
 	return l
 }
 
-func read(t *testing.T, path string) []byte {
+func add(t *testing.T, l *audit.Log, n int) {
 	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
+	for range n {
+		if err := l.Append(audit.Entry{Event: audit.Released}); err != nil {
+			t.Fatal(err)
+		}
 	}
-	return b
+}
+
+func verify(b []byte, o audit.VerifyOptions) (audit.State, error) {
+	return audit.Verify(bytes.NewReader(b), o, nil)
 }
 
 func TestAppendAndReopen(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "audit.log")
-	l := open(t, path)
+	s := &store{}
+	l := open(t, s, 1)
 	for i := range 3 {
 		e := audit.Entry{Event: audit.Released, Asker: &audit.Asker{CodeHash: "AA"}, Key: &audit.Key{Name: fmt.Sprintf("<&%d>", i)}}
 		if err := l.Append(e); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want := l.State()
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Append(audit.Entry{Event: audit.Released}); !errors.Is(err, audit.ErrClosed) {
 		t.Errorf("append after close: %v", err)
 	}
-	l = open(t, path)
+	l = open(t, s, 1)
 	if err := l.Append(audit.Entry{Event: audit.Refused, Reason: "no"}); err != nil {
 		t.Fatal(err)
 	}
 	var events []string
-	s, err := audit.Verify(bytes.NewReader(read(t, path)), func(e audit.Entry) error {
-		events = append(events, fmt.Sprintf("%d %s", e.Sequence, e.Event))
+	got, err := audit.Verify(bytes.NewReader(s.text()), audit.VerifyOptions{Keys: []ed25519.PublicKey{public(1)}}, func(e audit.Entry) error {
+		events = append(events, fmt.Sprintf("%d %s%s", e.Sequence, e.Event, e.Reason))
 		return nil
 	})
-	if err != nil || s.Lines != 6 || s.Torn != 0 || want.Lines != 4 {
-		t.Errorf("%+v, %v", s, err)
+	if err != nil || got.First != 1 || got.Lines != 6 || len(got.Keys) != 1 {
+		t.Errorf("%+v, %v", got, err)
 	}
-	if got := strings.Join(events, ", "); got != "1 started, 2 released, 3 released, 4 released, 5 started, 6 refused" {
+	if got := strings.Join(events, ", "); got != "1 started, 2 released, 3 released, 4 released, 5 started, 6 refusedno" {
 		t.Error(got)
 	}
-	if s != l.State() {
-		t.Errorf("state %+v, file %+v", l.State(), s)
+	if h := l.Head(); h.Head != got.Head.Head || h.Head.Last != 6 {
+		t.Errorf("head %+v, log %+v", h, got.Head)
 	}
 }
 
-// Every changed byte, and every removed, doubled or exchanged line, is found,
-// and the log does not open.
-func TestDamage(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "audit.log")
-	l := open(t, path)
-	for range 3 {
-		if err := l.Append(audit.Entry{Event: audit.Released}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	whole := read(t, path)
+// K11: every changed byte, and every removed, doubled or exchanged line or batch, is
+// found, and where. Who has no key of the node cannot make up for it.
+func TestK11_AuditChanged(t *testing.T) {
+	s := &store{}
+	add(t, open(t, s, 1), 3)
+	whole := s.text()
 	found := func(what string, b []byte) {
 		t.Helper()
-		if _, err := audit.Verify(bytes.NewReader(b), nil); !errors.Is(err, audit.ErrDamaged) || !strings.Contains(err.Error(), "line ") {
+		_, err := verify(b, audit.VerifyOptions{Keys: []ed25519.PublicKey{public(1)}})
+		if !errors.Is(err, audit.ErrDamaged) && !errors.Is(err, audit.ErrKey) || !strings.Contains(err.Error(), "line") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	for i := range len(whole) - 1 { // without the last line's end it is torn, not damaged
+	for i := range whole {
 		b := bytes.Clone(whole)
 		b[i] ^= 1
 		found(fmt.Sprintf("byte %d", i), b)
 	}
-	lines := bytes.SplitAfter(whole, []byte("\n"))
-	found("removed", bytes.Join([][]byte{lines[0], lines[2], lines[3]}, nil))
-	found("first removed", bytes.Join(lines[1:], nil))
-	found("doubled", bytes.Join([][]byte{lines[0], lines[1], lines[1], lines[2]}, nil))
-	found("exchanged", bytes.Join([][]byte{lines[0], lines[2], lines[1], lines[3]}, nil))
+	for i := 1; i < len(whole); i++ { // between two batches it is a log that ends there
+		if !slices.ContainsFunc([]int{1, 2, 3}, func(n int) bool { return i == len(bytes.Join(s.batches[:n], nil)) }) {
+			found(fmt.Sprintf("cut at %d", i), whole[:i])
+		}
+	}
+	b := s.batches
+	line, head, _ := bytes.Cut(b[1], []byte("\n"))
+	line = append(bytes.Clone(line), '\n')
+	found("batch removed", bytes.Join([][]byte{b[0], b[2], b[3]}, nil))
+	found("batch doubled", bytes.Join([][]byte{b[0], b[1], b[1], b[2]}, nil))
+	found("batches exchanged", bytes.Join([][]byte{b[0], b[2], b[1], b[3]}, nil))
+	found("line without head", bytes.Join([][]byte{b[0], line, b[2]}, nil))
+	found("head without line", bytes.Join([][]byte{b[0], head, b[1]}, nil))
+	found("line doubled", bytes.Join([][]byte{b[0], line, b[1]}, nil))
 	found("empty line", append([]byte("\n"), whole...))
 	found("spaces", append([]byte(" "), whole...))
 	found("endless line", bytes.Repeat([]byte("a"), audit.MaxLineBytes+1))
+	found("endless batch", bytes.Repeat(line, audit.MaxWaiting+1))
 
-	broken := filepath.Join(t.TempDir(), "broken.log")
-	if err := os.WriteFile(broken, bytes.Join(lines[1:], nil), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := audit.Open(broken, clock); !errors.Is(err, audit.ErrDamaged) {
-		t.Errorf("open: %v", err)
+	other := &store{}
+	add(t, open(t, other, 2), 3)
+	found("another node's", other.text())
+	found("another node's batch", bytes.Join([][]byte{b[0], other.batches[1], b[2]}, nil))
+
+	s.batches[len(s.batches)-1][20] ^= 1
+	if _, err := audit.Open(ctx, s, signer(1), clock); !errors.Is(err, audit.ErrDamaged) {
+		t.Errorf("a damaged last batch: %v", err)
 	}
 }
 
-// The chain is not signed: who can compute it still cannot leave a number out.
-func TestSequence(t *testing.T) {
-	line := func(n int) []byte {
-		entry := fmt.Sprintf(`{"sequence":%d,"time":"2025-10-09T08:53:20Z","event":"released"}`, n)
-		chain := sha256.Sum256(key.Info("coffer/kds/v1/audit", make([]byte, 32), []byte(entry)))
-		return fmt.Appendf(nil, "{\"entry\":%s,\"chain\":\"%x\"}\n", entry, chain)
+// What is behind a line can be kept elsewhere and the rest verified on its own,
+// or both together.
+func TestParts(t *testing.T) {
+	s := &store{}
+	add(t, open(t, s, 1), 5)
+	old, late := bytes.Join(s.batches[:3], nil), bytes.Join(s.batches[3:], nil)
+	alone, err := verify(late, audit.VerifyOptions{})
+	if err != nil || alone.First != 4 || alone.Lines != 6 {
+		t.Errorf("alone: %+v, %v", alone, err)
 	}
-	if _, err := audit.Verify(bytes.NewReader(line(1)), nil); err != nil {
+	first, err := verify(old, audit.VerifyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if both, err := verify(late, audit.VerifyOptions{After: &first}); err != nil || both.First != 1 || both.Chain != alone.Chain {
+		t.Errorf("both: %+v, %v", both, err)
+	}
+	if _, err := verify(bytes.Join(s.batches[4:], nil), audit.VerifyOptions{After: &first}); !errors.Is(err, audit.ErrDamaged) {
+		t.Errorf("a part is missing: %v", err)
+	}
+}
+
+// K12: a head that was kept elsewhere shows that the end was cut off, also when the
+// node went on after it.
+func TestK12_AuditCutOff(t *testing.T) {
+	s := &store{}
+	l := open(t, s, 1)
+	add(t, l, 3)
+	kept, err := audit.ParseHead([]byte(l.Head().String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := audit.VerifyOptions{Kept: &kept}
+	if _, err := verify(s.text(), o); err != nil {
 		t.Error(err)
 	}
-	for _, n := range []int{0, 2} {
-		if _, err := audit.Verify(bytes.NewReader(line(n)), nil); !errors.Is(err, audit.ErrDamaged) || !strings.Contains(err.Error(), fmt.Sprintf("it says it is line %d", n)) {
-			t.Errorf("a first line with number %d: %v", n, err)
-		}
+	_ = l.Close()
+	s.batches, s.lines = s.batches[:2], 2
+	if _, err := verify(s.text(), o); !errors.Is(err, audit.ErrCutOff) || !strings.Contains(err.Error(), "ends at line 2") {
+		t.Errorf("cut off: %v", err)
+	}
+	add(t, open(t, s, 1), 4) // the node knows nothing of it
+	if _, err := verify(s.text(), o); !errors.Is(err, audit.ErrCutOff) || !strings.Contains(err.Error(), "line 4 was another one") {
+		t.Errorf("cut off, and written on: %v", err)
+	}
+	bad := []byte(kept.String())
+	bad[len(bad)-4] ^= 1
+	if _, err := audit.ParseHead(bad); !errors.Is(err, audit.ErrDamaged) {
+		t.Errorf("a head with another signature: %v", err)
 	}
 }
 
-// A line that a crash cut is removed, and the log says so.
-func TestTorn(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "audit.log")
-	l := open(t, path)
-	if err := l.Append(audit.Entry{Event: audit.Released}); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	whole := read(t, path)
-	second := bytes.IndexByte(whole, '\n') + 1
-	for cut := second + 1; cut < len(whole); cut++ {
-		if err := os.WriteFile(path, whole[:cut], 0o600); err != nil {
-			t.Fatal(err)
-		}
-		l, err := audit.Open(path, clock)
-		if err != nil {
-			t.Fatalf("cut at %d: %v", cut, err)
-		}
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		var last audit.Entry
-		s, err := audit.Verify(bytes.NewReader(read(t, path)), func(e audit.Entry) error { last = e; return nil })
-		if err != nil || s.Lines != 2 || !strings.Contains(last.Reason, fmt.Sprintf("cut off %d bytes", cut-second)) {
-			t.Fatalf("cut at %d: %+v, %+v, %v", cut, s, last, err)
-		}
-	}
-}
-
-func TestInUse(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "audit.log")
-	open(t, path)
-	if _, err := audit.Open(path, clock); !errors.Is(err, audit.ErrInUse) {
+// K12: a store that was set back under a running node stops it.
+func TestK12_AuditSetBack(t *testing.T) {
+	s := &store{}
+	l := open(t, s, 1)
+	add(t, l, 3)
+	s.batches, s.lines = s.batches[:2], 2
+	if err := l.Append(audit.Entry{Event: audit.Released}); !errors.Is(err, audit.ErrBroken) || !errors.Is(err, audit.ErrConflict) {
 		t.Errorf("got %v", err)
 	}
+	if l.Err() == nil {
+		t.Error("the log goes on")
+	}
 }
 
+// Another key is told apart in the log itself.
+func TestAnotherKey(t *testing.T) {
+	s := &store{}
+	add(t, open(t, s, 1), 1)
+	open(t, s, 2)
+	var last audit.Entry
+	got, err := audit.Verify(bytes.NewReader(s.text()), audit.VerifyOptions{}, func(e audit.Entry) error { last = e; return nil })
+	if err != nil || len(got.Keys) != 2 || !strings.Contains(last.Reason, fmt.Sprintf("signed by key %x", []byte(public(1)))) {
+		t.Errorf("%+v, %+v, %v", got, last, err)
+	}
+	_, err = verify(s.text(), audit.VerifyOptions{Keys: []ed25519.PublicKey{public(1)}})
+	if !errors.Is(err, audit.ErrKey) || !strings.Contains(err.Error(), "lines 3 to 3") {
+		t.Error(err)
+	}
+}
+
+// Who can sign still cannot leave a number out.
+func TestSequence(t *testing.T) {
+	batch := func(n uint64) []byte {
+		entry := fmt.Sprintf(`{"sequence":%d,"time":"2025-10-09T08:53:20Z","event":"released"}`, n)
+		chain := audit.Chain(sha256.Sum256(key.Info("coffer/kds/v1/audit", make([]byte, 32), []byte(entry))))
+		h := audit.Head{First: n, Last: n, Chain: chain}
+		list := key.Info("coffer/kds/v1/audit head", be64(n), be64(n), make([]byte, 32), chain[:])
+		s := audit.SignedHead{Head: h, Key: public(1), Signature: ed25519.Sign(signer(1), list)}
+		return fmt.Appendf(nil, "{\"entry\":%s,\"chain\":\"%s\"}\n%s\n", entry, chain, s)
+	}
+	first, err := verify(batch(1), audit.VerifyOptions{})
+	if err != nil {
+		t.Error(err)
+	}
+	if _, err := verify(batch(0), audit.VerifyOptions{}); !errors.Is(err, audit.ErrDamaged) {
+		t.Errorf("number 0: %v", err)
+	}
+	for _, n := range []uint64{1, 3} {
+		if _, err := verify(batch(n), audit.VerifyOptions{After: &first}); !errors.Is(err, audit.ErrDamaged) {
+			t.Errorf("number %d after 1: %v", n, err)
+		}
+	}
+}
+
+func be64(n uint64) []byte { return []byte{0, 0, 0, 0, 0, 0, 0, byte(n)} }
+
 func TestTooLong(t *testing.T) {
-	l := open(t, filepath.Join(t.TempDir(), "audit.log"))
+	l := open(t, &store{}, 1)
 	if err := l.Append(audit.Entry{Event: audit.Refused, Reason: strings.Repeat("x", audit.MaxLineBytes)}); !errors.Is(err, audit.ErrTooLong) {
 		t.Errorf("got %v", err)
 	}
@@ -180,53 +293,12 @@ func TestTooLong(t *testing.T) {
 	}
 }
 
-// failing is a file whose n-th write or sync fails, with or without effect.
-type failing struct {
-	bytes.Buffer
-	mu      sync.Mutex
-	calls   int
-	failAt  int
-	partial bool
-	syncs   int
-}
-
-var errDisk = errors.New("disk on fire")
-
-func (f *failing) fail() bool { f.calls++; return f.calls == f.failAt }
-
-func (f *failing) Write(p []byte) (int, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.fail() {
-		if f.partial {
-			n, _ := f.Buffer.Write(p[:len(p)/2])
-			return n, errDisk
-		}
-		return 0, errDisk
-	}
-	return f.Buffer.Write(p)
-}
-
-func (f *failing) Sync() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.syncs++
-	if f.fail() {
-		return errDisk
-	}
-	return nil
-}
-func (f *failing) Read([]byte) (int, error)       { return 0, io.EOF }
-func (f *failing) Seek(int64, int) (int64, error) { return 0, nil }
-func (f *failing) Truncate(int64) error           { return nil }
-func (f *failing) Close() error                   { return nil }
-
-// Whatever call fails, no entry is acknowledged from then on.
+// Whatever call fails, with or without effect, no entry is acknowledged from then on.
 func TestFaultIsFinal(t *testing.T) {
-	for n := 1; n <= 6; n++ {
+	for n := 1; n <= 4; n++ {
 		for _, partial := range []bool{false, true} {
-			f := &failing{failAt: n, partial: partial}
-			l, err := audit.New(f, clock)
+			s := &store{failAt: n, partial: partial}
+			l, err := audit.Open(ctx, s, signer(1), clock)
 			acknowledged := 0
 			if err == nil {
 				acknowledged++
@@ -237,7 +309,7 @@ func TestFaultIsFinal(t *testing.T) {
 					acknowledged++
 				}
 			}
-			if !errors.Is(err, audit.ErrBroken) || !errors.Is(err, errDisk) || acknowledged != (n-1)/2 {
+			if !errors.Is(err, audit.ErrBroken) || !errors.Is(err, errDisk) || acknowledged != n-1 {
 				t.Errorf("call %d fails: %d acknowledged, %v", n, acknowledged, err)
 			}
 			if l == nil {
@@ -246,17 +318,19 @@ func TestFaultIsFinal(t *testing.T) {
 			if err := l.Append(audit.Entry{Event: audit.Released}); !errors.Is(err, audit.ErrBroken) || l.Err() == nil {
 				t.Errorf("call %d fails: the log goes on: %v", n, err)
 			}
+			if _, err := verify(s.text(), audit.VerifyOptions{}); err != nil {
+				t.Errorf("call %d fails: what is there: %v", n, err)
+			}
+			open(t, s, 1) // started anew
 		}
 	}
 }
 
-// Lines that wait together share a sync, and each is acknowledged once.
+// Lines that wait together share a signature and a sync, and each is acknowledged
+// once.
 func TestGroup(t *testing.T) {
-	f := &failing{}
-	l, err := audit.New(f, clock)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := &store{}
+	l := open(t, s, 1)
 	const n = 400
 	var wg sync.WaitGroup
 	for range n {
@@ -267,33 +341,58 @@ func TestGroup(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
+	got, err := verify(s.text(), audit.VerifyOptions{})
+	if err != nil || got.Lines != n+1 || len(s.batches) > n+1 {
+		t.Errorf("%+v, %d batches, %v", got, len(s.batches), err)
 	}
-	s, err := audit.Verify(bytes.NewReader(f.Bytes()), nil)
-	if err != nil || s.Lines != n+1 || f.syncs > n+1 {
-		t.Errorf("%+v, %d syncs, %v", s, f.syncs, err)
+}
+
+// The audit key is the same after a restart, and another one on another machine, of
+// another code, or without its file.
+func TestSigningKey(t *testing.T) {
+	dir, cpuDir := t.TempDir(), t.TempDir()
+	of := func(dir, cpuDir string, code byte) string {
+		t.Helper()
+		cpu, err := sim.NewCPU(cpuDir)
+		must(t, err)
+		p, err := cpu.Start(sim.Build{CodeHash: hash(code), SignerHash: hash('E'), ProductID: 1}, sim.Options{})
+		must(t, err)
+		k, err := audit.SigningKey(p, dir)
+		must(t, err)
+		return string(k)
+	}
+	first := of(dir, cpuDir, 'A')
+	if of(dir, cpuDir, 'A') != first {
+		t.Error("another key after a restart")
+	}
+	seen := map[string]bool{first: true}
+	for _, k := range []string{of(dir, cpuDir, 'B'), of(dir, t.TempDir(), 'A'), of(t.TempDir(), cpuDir, 'A')} {
+		if seen[k] {
+			t.Error("the same key for somebody else")
+		}
+		seen[k] = true
 	}
 }
 
 func FuzzVerify(f *testing.F) {
-	path := filepath.Join(f.TempDir(), "audit.log")
-	l, err := audit.Open(path, clock)
-	if err != nil {
-		f.Fatal(err)
-	}
-	if err := l.Close(); err != nil {
-		f.Fatal(err)
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(b)
+	s := &store{}
+	l, err := audit.Open(ctx, s, signer(1), clock)
+	must(f, err)
+	must(f, l.Append(audit.Entry{Event: audit.Released}))
+	f.Add(s.text())
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := audit.Verify(bytes.NewReader(b), nil)
-		if err == nil && s.Bytes+s.Torn != int64(len(b)) {
-			t.Errorf("%+v of %d bytes", s, len(b))
+		got, err := verify(b, audit.VerifyOptions{})
+		if err == nil && len(b) > 0 && got.Lines == 0 {
+			t.Errorf("%+v of %d bytes", got, len(b))
 		}
 	})
 }
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func hash(digit byte) attest.Hash { return attest.Hash(bytes.Repeat([]byte{digit}, 64)) }

@@ -1,44 +1,33 @@
 package audit
 
 import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
-
-	"github.com/coffer-fs/coffer/kds/internal/secretfile"
 )
-
-// File is what a log is kept in; *os.File is one.
-type File interface {
-	io.Reader
-	io.Writer
-	io.Seeker
-	io.Closer
-	Truncate(size int64) error
-	Sync() error
-}
 
 // Log is an open audit log.
 type Log struct {
-	now func() time.Time
+	now   func() time.Time
+	key   ed25519.PrivateKey
+	store Store // called by drain only
 
 	mu      sync.Mutex // guards what follows
 	state   State      // after everything in waiting is written
+	head    SignedHead // the last that is on the disk
 	waiting batch
 	writing bool  // drain runs
 	broken  error // the first failure, final
 	idle    *sync.Cond
-
-	file File // owned by drain while it runs, then by Close
 }
 
-// batch is lines that share one sync.
+// batch is lines that share a signature and a sync.
 type batch struct {
+	head  Head
 	text  []byte
 	count int
 	done  chan struct{} // closed when on the disk, or failed
@@ -47,53 +36,34 @@ type batch struct {
 
 func newBatch() batch { return batch{done: make(chan struct{}), err: new(error)} }
 
-// Open opens the log in path, verifies all of it, and appends a line that says
-// so. It makes the file if there is none. One process at a time.
-func Open(path string, now func() time.Time) (*Log, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open audit log: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("open audit log: %w: %q", ErrInUse, path)
-	}
-	if err := secretfile.SyncDir(filepath.Dir(path)); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("open audit log: %w", err)
-	}
-	l, err := New(f, now)
-	if err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("open audit log %q: %w", path, err)
-	}
-	return l, nil
-}
-
-// New is Open for a file that the caller opened for reading and appending. The
-// log closes it.
-func New(f File, now func() time.Time) (*Log, error) {
+// Open goes on with the log in a store, and appends a line that says so. What
+// the node signs is signed by k. It verifies the last batch and nothing before
+// it, so that opening does not depend on the log's size; Verify looks at all. If
+// the last batch was signed by another key, the first line names that.
+func Open(ctx context.Context, s Store, k ed25519.PrivateKey, now func() time.Time) (*Log, error) {
 	if now == nil {
 		now = time.Now
 	}
-	s, err := Verify(f, nil)
+	l := &Log{now: now, key: k, store: s, waiting: newBatch()}
+	l.idle = sync.NewCond(&l.mu)
+	text, err := s.Last(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open audit log: %w", err)
 	}
 	reason := ""
-	if s.Torn > 0 {
-		reason = fmt.Sprintf("cut off %d bytes of a line that was never finished", s.Torn)
-		if err := errors.Join(f.Truncate(s.Bytes), f.Sync()); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrBroken, err)
+	if len(text) > 0 {
+		if l.state, err = Verify(bytes.NewReader(text), VerifyOptions{}, nil); err != nil {
+			return nil, fmt.Errorf("open audit log: its last batch: %w", err)
 		}
-		s.Torn = 0
+		l.head = l.state.Head
+		if !l.head.Key.Equal(k.Public()) {
+			reason = fmt.Sprintf("the lines before are signed by key %x", []byte(l.head.Key))
+		}
 	}
-	if _, err := f.Seek(s.Bytes, io.SeekStart); err != nil {
-		return nil, err
+	if err := l.Append(Entry{Event: Started, Reason: reason}); err != nil {
+		return nil, fmt.Errorf("open audit log: %w", err)
 	}
-	l := &Log{now: now, state: s, waiting: newBatch(), file: f}
-	l.idle = sync.NewCond(&l.mu)
-	return l, l.Append(Entry{Event: Started, Reason: reason})
+	return l, nil
 }
 
 // Append writes an entry and returns when it is on the disk. After any error
@@ -119,7 +89,7 @@ func (l *Log) enqueue(e Entry) (batch, error) {
 	if l.broken != nil {
 		return batch{}, l.broken
 	}
-	if l.waiting.count >= MaxWaiting {
+	if l.waiting.count >= MaxWaiting || len(l.waiting.text) >= MaxBatchBytes-2*MaxLineBytes {
 		return batch{}, ErrBusy
 	}
 	e.Sequence, e.Time = l.state.Lines+1, l.now().UTC()
@@ -127,7 +97,11 @@ func (l *Log) enqueue(e Entry) (batch, error) {
 	if err != nil {
 		return batch{}, err
 	}
-	l.state = State{Lines: l.state.Lines + 1, Bytes: l.state.Bytes + int64(len(text)), Chain: next}
+	if l.waiting.count == 0 {
+		l.waiting.head = Head{First: e.Sequence, Before: l.state.Chain}
+	}
+	l.waiting.head.Last, l.waiting.head.Chain = e.Sequence, next
+	l.state.Lines, l.state.Chain = e.Sequence, next
 	l.waiting.text = append(l.waiting.text, text...)
 	l.waiting.count++
 	return l.waiting, nil
@@ -142,8 +116,11 @@ func (l *Log) drain() {
 		l.waiting = newBatch()
 		if l.broken == nil {
 			l.mu.Unlock()
-			err := l.write(b.text)
+			head, err := l.write(b)
 			l.mu.Lock()
+			if err == nil {
+				l.head = head
+			}
 			l.broken = err
 		}
 		*b.err = l.broken
@@ -153,14 +130,16 @@ func (l *Log) drain() {
 	l.idle.Broadcast()
 }
 
-func (l *Log) write(text []byte) error {
-	if _, err := l.file.Write(text); err != nil {
-		return fmt.Errorf("%w: %w", ErrBroken, err)
+// write signs a batch and stores it.
+func (l *Log) write(b batch) (SignedHead, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), StoreTimeout)
+	defer cancel()
+	head := b.head.sign(l.key)
+	text := append(b.text, head.String()+"\n"...)
+	if err := l.store.Append(ctx, b.head.First, b.count, text); err != nil {
+		return head, fmt.Errorf("%w: %w", ErrBroken, err)
 	}
-	if err := l.file.Sync(); err != nil {
-		return fmt.Errorf("%w: %w", ErrBroken, err)
-	}
-	return nil
+	return head, nil
 }
 
 // Err is nil while the log can be written.
@@ -170,23 +149,22 @@ func (l *Log) Err() error {
 	return l.broken
 }
 
-// State is where the log stands.
-func (l *Log) State() State {
+// Head is the end of what is on the disk.
+func (l *Log) Head() SignedHead {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.state
+	return l.head
 }
 
-// Close waits for what is being written and closes the file.
+// Close waits for what is being written. The store is its opener's to close.
 func (l *Log) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.writing {
 		l.idle.Wait()
 	}
-	if errors.Is(l.broken, ErrClosed) {
-		return nil
+	if !errors.Is(l.broken, ErrClosed) {
+		l.broken = ErrClosed
 	}
-	l.broken = ErrClosed
-	return l.file.Close()
+	return nil
 }

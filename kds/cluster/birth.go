@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"time"
 
@@ -98,7 +99,7 @@ func (n *Node) Confirm(ctx context.Context, c Confirmation) (kds.Generation, err
 	if err != nil {
 		return 0, err
 	}
-	if err := n.seal(); err != nil {
+	if err := errors.Join(n.write(p.g.Number, "to be made: record %x, signed by operator %x", p.g.Hash(), c.Operator), n.seal()); err != nil {
 		n.drop(p)
 		return 0, err
 	}

@@ -15,6 +15,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -115,7 +116,21 @@ func (a *auditor) Append(e audit.Entry) error {
 
 func (a *auditor) Err() error { return a.err }
 
+// all are the decisions about other nodes; events are all of another kind.
 func (a *auditor) all() []audit.Entry {
+	return slices.DeleteFunc(a.lines(), func(e audit.Entry) bool { return e.Event != audit.Released && e.Event != audit.Refused })
+}
+
+func (a *auditor) events() (all []string) {
+	for _, e := range a.lines() {
+		if e.Event != audit.Released && e.Event != audit.Refused {
+			all = append(all, string(e.Event)+": "+e.Reason)
+		}
+	}
+	return all
+}
+
+func (a *auditor) lines() []audit.Entry {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.entries
@@ -538,6 +553,9 @@ func TestRotateAndRetire(t *testing.T) {
 			t.Errorf("the retired generation: %v", err)
 		}
 	}
+	wrote(t, a, "master key: to be made: record ", "master key: current from now on", "master key: held from now on, from another node",
+		"master key: to be retired, signed by an operator")
+	wrote(t, b, "master key: held from now on, from another node", "master key: to be made: record ")
 	two := b.key(2).Derive(nil, "kept for the test")
 	a.stop()
 	b.stop()
@@ -552,6 +570,17 @@ func TestRotateAndRetire(t *testing.T) {
 	c.until("a member", is(cluster.Member))
 	if c.Current() != 2 || !c.key(2).Derive(nil, "kept for the test").Equal(two) {
 		t.Error("another key")
+	}
+}
+
+// wrote checks that these events are in the audit log of a node.
+func wrote(t *testing.T, n *node, want ...string) {
+	t.Helper()
+	all := n.audit.events()
+	for _, w := range want {
+		if !slices.ContainsFunc(all, func(s string) bool { return strings.HasPrefix(s, w) }) {
+			t.Errorf("the audit log has no %q: %q", w, all)
+		}
 	}
 }
 
@@ -617,6 +646,7 @@ func TestK36_RecoveryToAGenuineNode(t *testing.T) {
 	if !b.key(1).Derive(nil, "kept for the test").Equal(want) {
 		t.Error("another key came back")
 	}
+	wrote(t, b, "master key: share of custodian c2, 1 of 2", "master key: share of custodian c0, 2 of 2", "master key: held from now on, from the shares of custodians")
 	if _, _, err := w.person(b).Recover(ctx, w.custodians[1]); !errors.Is(err, cluster.ErrNotWaiting) {
 		t.Errorf("a share for a member: %v", err)
 	}

@@ -35,6 +35,9 @@ func (n *Node) Forget(ctx context.Context, f Forget) error {
 	case !ed25519.Verify(f.Operator, f.signed(n.o.Config.Cluster.Name), f.Signature):
 		return fmt.Errorf("%w: the operator's signature does not match", record.ErrRecord)
 	}
+	if err := n.write(0, "node %.*q to be forgotten, signed by operator %x", maxAddressBytes, f.Address, f.Operator); err != nil {
+		return err
+	}
 	err := n.ledger.Force(ctx, func(t *ledger.Tx) error {
 		r := t.Root()
 		switch {

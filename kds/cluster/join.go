@@ -3,6 +3,8 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 
 	"github.com/coffer-fs/coffer/kds"
@@ -40,7 +42,7 @@ func (n *Node) fetchMissing(ctx context.Context) error {
 			n.o.Logger.Warn("no master keys from another node", "address", addr, "error", err)
 			continue
 		}
-		if err := n.take(got); err != nil || len(got) == len(lacks) {
+		if err := n.take(got, "from another node"); err != nil || len(got) == len(lacks) {
 			return err
 		}
 	}
@@ -94,10 +96,27 @@ func (n *Node) fetch(ctx context.Context, addr string, lacks []*record.Generatio
 	return good, nil
 }
 
+// write puts what happens to a generation of the master key into the audit log,
+// before it happens.
+func (n *Node) write(g kds.Generation, format string, args ...any) error {
+	e := audit.Entry{Event: audit.MasterKey, Reason: fmt.Sprintf(format, args...),
+		Key: &audit.Key{Name: "master key of cluster " + n.o.Config.Cluster.Name, MasterKeyType: string(n.typ), Generation: uint32(g)}}
+	if err := n.o.Audit.Append(e); err != nil {
+		return fmt.Errorf("nothing happens to a master key without audit: %w", err)
+	}
+	return nil
+}
+
 // take begins to hold keys, which were checked, and seals them first of all.
-func (n *Node) take(keys peer.Keys) error {
+func (n *Node) take(keys peer.Keys, from string) error {
 	if len(keys) == 0 {
 		return nil
+	}
+	for _, g := range slices.Sorted(maps.Keys(keys)) {
+		if err := n.write(g, "held from now on, %s", from); err != nil {
+			keys.Destroy()
+			return err
+		}
 	}
 	n.mu.Lock()
 	for g, k := range keys {

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -274,7 +275,7 @@ func (n *Node) promote() error {
 		return nil
 	}
 	n.o.Logger.Info("master key generation is current", "generation", int(n.Current()))
-	return n.seal()
+	return errors.Join(n.seal(), n.write(n.Current(), "current from now on"))
 }
 
 // spread reports whether a majority of the nodes alive hold g. n.mu is held.

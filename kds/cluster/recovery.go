@@ -69,10 +69,19 @@ func (n *Node) Share(_ context.Context, s Shares) ([]ShareStatus, error) {
 	n.changing.Lock()
 	defer n.changing.Unlock()
 	keys, status, err := n.gather(s)
-	if err != nil || keys == nil {
+	if err != nil {
 		return status, err
 	}
-	if err := n.take(keys); err != nil {
+	for _, one := range status {
+		if err := n.write(one.Generation, "share of custodian %s, %d of %d", s.Custodian, one.Have, one.Need); err != nil {
+			keys.Destroy()
+			return nil, err
+		}
+	}
+	if keys == nil {
+		return status, nil
+	}
+	if err := n.take(keys, "from the shares of custodians"); err != nil {
 		return nil, err
 	}
 	n.o.Logger.Warn("master keys were recovered from the shares of custodians")

@@ -27,6 +27,9 @@ func (n *Node) Retire(ctx context.Context, b []byte) error {
 	case g.Number >= current:
 		return fmt.Errorf("%w: generation %d is the current one of this node", ErrProposal, g.Number)
 	}
+	if err := n.write(g.Number, "to be retired, signed by an operator"); err != nil {
+		return err
+	}
 	// What the retired key authenticated could not be read any more.
 	if err := n.ledger.Update(ctx, nil, func(*ledger.Tx) error { return nil }); err != nil {
 		return err

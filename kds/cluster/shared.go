@@ -11,6 +11,7 @@ import (
 
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/anchor"
+	"github.com/coffer-fs/coffer/kds/audit"
 	"github.com/coffer-fs/coffer/kds/cluster/ledger"
 	"github.com/coffer-fs/coffer/kds/orders"
 )
@@ -136,6 +137,7 @@ func (n *Node) shareOrders(ctx context.Context) error {
 		_, err := n.o.Orders.Apply(ctx, theirs)
 		if err == nil {
 			n.o.Logger.Info("orders of the operator came from another node")
+			err = n.o.Audit.Append(audit.Entry{Event: audit.Ordered, Orders: n.o.Orders.Orders().Number, Reason: "from another node"})
 		}
 		if !errors.Is(err, orders.ErrNumber) {
 			return err

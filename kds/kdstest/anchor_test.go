@@ -59,7 +59,7 @@ func TestAnchorClient(t *testing.T) {
 	}
 	wantState(t, a, at(3))
 	advance(t, a, at(3), at(4))
-	if n := len(k.Entries(t)); n != 3 { // started, and one key for each of the two
+	if n := len(k.Entries(t)); n != 4 { // started, one key for each of the two, and the anchor
 		t.Errorf("%d lines of audit: the key is got once", n)
 	}
 }

@@ -6,9 +6,11 @@
 package kdstest
 
 import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,6 +21,7 @@ import (
 	"github.com/coffer-fs/coffer/kds/attest"
 	"github.com/coffer-fs/coffer/kds/attest/sim"
 	"github.com/coffer-fs/coffer/kds/audit"
+	"github.com/coffer-fs/coffer/kds/audit/bolt"
 	"github.com/coffer-fs/coffer/kds/master"
 	"github.com/coffer-fs/coffer/kds/policy"
 	"github.com/coffer-fs/coffer/kds/server"
@@ -50,6 +53,7 @@ type KDS struct {
 	Platform  attest.Platform
 	Verifier  attest.Verifier
 	AuditPath string
+	AuditKey  ed25519.PrivateKey
 	HTTP      *http.Client
 }
 
@@ -63,9 +67,14 @@ func New(t testing.TB, o Options) *KDS {
 	if o.Platform == nil {
 		o.Platform = Sim(t, NodeBuild)
 	}
-	k := &KDS{Platform: o.Platform, Verifier: Verifier(), AuditPath: filepath.Join(o.Dir, "audit.log")}
+	k := &KDS{Platform: o.Platform, Verifier: Verifier(), AuditPath: filepath.Join(o.Dir, "audit.db")}
 	if o.Audit == nil {
-		log, err := audit.Open(k.AuditPath, o.Now)
+		store, err := bolt.Open(k.AuditPath, bolt.Options{})
+		must(t, err)
+		t.Cleanup(func() { _ = store.Close() })
+		seed := sha256.Sum256([]byte(o.Dir)) // Fake platforms have no seal keys
+		k.AuditKey = ed25519.NewKeyFromSeed(seed[:])
+		log, err := audit.Open(t.Context(), store, k.AuditKey, o.Now)
 		must(t, err)
 		t.Cleanup(func() { _ = log.Close() })
 		o.Audit = log
@@ -107,11 +116,11 @@ func (k *KDS) Client(t testing.TB, p attest.Platform, url string) *kds.Client {
 // Entries are the lines of the KDS's audit log.
 func (k *KDS) Entries(t testing.TB) []audit.Entry {
 	t.Helper()
-	f, err := os.Open(k.AuditPath)
-	must(t, err)
-	defer f.Close()
+	var text bytes.Buffer
+	must(t, bolt.Batches(t.Context(), k.AuditPath, 1, &text))
 	var all []audit.Entry
-	_, err = audit.Verify(f, func(e audit.Entry) error { all = append(all, e); return nil })
+	keys := []ed25519.PublicKey{k.AuditKey.Public().(ed25519.PublicKey)}
+	_, err := audit.Verify(&text, audit.VerifyOptions{Keys: keys}, func(e audit.Entry) error { all = append(all, e); return nil })
 	must(t, err)
 	return all
 }

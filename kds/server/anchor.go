@@ -40,7 +40,11 @@ func (s *Server) anchor(w http.ResponseWriter, r *http.Request) (any, error) {
 		}
 		to.Destroy()
 	}
-	a, err := anchor.Apply(r.Context(), s.o.Anchors, q, anchor.Owner(q.Spec.Hash()))
+	owner := anchor.Owner(q.Spec.Hash())
+	if err := s.rates.anchorsOf(owner); err != nil {
+		return nil, err
+	}
+	a, err := anchor.Apply(r.Context(), audited{s.o.Anchors, s.o.Audit, q}, q, owner)
 	if errors.Is(err, anchor.ErrFull) {
 		return nil, refuse(http.StatusTooManyRequests, "%v", anchor.ErrFull)
 	}

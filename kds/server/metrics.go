@@ -70,7 +70,8 @@ func (m *metrics) decided(verdict error) {
 	}
 }
 
-// Monitor serves /metrics for Prometheus, and the probes /healthz and /readyz.
+// Monitor serves /metrics for Prometheus, the probes /healthz and /readyz, and
+// /audit, the signed end of the audit log.
 // It belongs on an address that only the operator reaches: it says how much is
 // going on.
 func (s *Server) Monitor() http.Handler {
@@ -78,5 +79,6 @@ func (s *Server) Monitor() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
 	mux.Handle("GET /healthz", s)
 	mux.Handle("GET /readyz", s)
+	mux.HandleFunc("GET /audit", s.auditHead)
 	return mux
 }

@@ -29,7 +29,9 @@ func (s *Server) ordered(spec kds.Spec, id attest.Identity) error {
 }
 
 // applyOrders puts signed orders in force; the signature is all that is asked
-// for. The line is in the audit log before the answer.
+// for. The line is in the audit log before the answer, and after the orders: they
+// only take away, so they hold also where they can't be written down, and then no key
+// is given at all until the node is started anew, which writes down what is in force.
 func (s *Server) applyOrders(w http.ResponseWriter, r *http.Request) (any, error) {
 	if s.o.Orders == nil {
 		return nil, refuse(http.StatusNotFound, "this node has no operator")

@@ -65,15 +65,14 @@ func (s *Server) identify(ctx context.Context, q kds.PrivateRequest) (attest.Ide
 
 // record writes the decision down.
 func (s *Server) record(q kds.PrivateRequest, g kds.Generation, id attest.Identity, verdict error) error {
-	spec, request := q.Spec.Hash(), q.Hash()
+	request := q.Hash()
 	e := audit.Entry{
 		Event: audit.Released,
 		Asker: &audit.Asker{CodeHash: string(id.CodeHash), Signer: string(id.SignerHash), ProductID: id.ProductID,
 			RevocationLevel: id.RevocationLevel, Level: id.Level.String(), Mode: id.Mode.String()},
-		Key: &audit.Key{SpecHash: hex.EncodeToString(spec[:]), Name: q.Spec.Name, MasterKeyType: string(q.Spec.MasterKeyType),
-			Policy: q.Spec.PolicyConstraint.Canonical(), Purpose: string(q.Purpose), Generation: uint32(g),
-			RequestHash: hex.EncodeToString(request[:])},
+		Key: keyOf(q.Spec, q.Purpose, g),
 	}
+	e.Key.RequestHash = hex.EncodeToString(request[:])
 	if verdict != nil {
 		e.Event, e.Reason = audit.Refused, verdict.Error()
 	}

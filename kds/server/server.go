@@ -74,10 +74,11 @@ type Options struct {
 
 	// Orders are the operator's. Default none: nobody can give any.
 	Orders *orders.Keeper
-	// Rate and IdentityRate are how many requests a second are served in all,
-	// and how many keys a second one enclave gets. Default DefaultRate,
-	// DefaultIdentityRate.
-	Rate, IdentityRate int
+	// Rate, IdentityRate and AnchorRate are how many requests a second are
+	// served in all, how many keys a second one enclave gets, and how many
+	// requests a second there may be for anchors of one spec. Default
+	// DefaultRate, DefaultIdentityRate, DefaultAnchorRate.
+	Rate, IdentityRate, AnchorRate int
 
 	// Routes are served beside those of the protocol, at their paths, with the
 	// same limits. Default none.
@@ -103,6 +104,7 @@ type Server struct {
 	rates    *rates
 	metrics  *metrics
 	routes   map[string]route
+	auditKey *witness // of the key that signs the audit log, nil if it is not signed
 }
 
 var _ http.Handler = (*Server)(nil)
@@ -132,11 +134,21 @@ func New(o Options) (*Server, error) {
 		}
 		s.masters[m.Type()] = m
 	}
-	s.rates, s.metrics = newRates(orDefault(o.Rate, DefaultRate), orDefault(o.IdentityRate, DefaultIdentityRate)), newMetrics(s)
+	s.rates, s.metrics = newRates(orDefault(o.Rate, DefaultRate), orDefault(o.IdentityRate, DefaultIdentityRate), orDefault(o.AnchorRate, DefaultAnchorRate)), newMetrics(s)
 	s.routes = s.table()
 	var err error
-	s.response, err = newResponder(o.Platform, o.Now, o.Logger)
-	return s, err
+	if s.response, err = newResponder(o.Platform, o.Now, o.Logger); err != nil {
+		return nil, err
+	}
+	if l, ok := o.Audit.(signedLog); ok {
+		s.auditKey = newWitness(o.Platform, audit.KeyData(l.Head().Key), o.Now, o.Logger)
+	}
+	if n := s.orders().Number; n > 0 {
+		if err := o.Audit.Append(audit.Entry{Event: audit.Ordered, Orders: n, Reason: "in force at the start"}); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
 }
 
 func orDefault(n, otherwise int) int {

@@ -118,6 +118,9 @@ func protocol() map[string]string {
 	entry := `{"sequence":1,"time":"2025-10-09T08:53:20Z","event":"started"}`
 	chain := sha256.Sum256(list([]byte("coffer/kds/v1/audit"), make([]byte, 32), []byte(entry)))
 
+	auditor := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{0x55}, 32))
+	head := ed25519.Sign(auditor, list([]byte("coffer/kds/v1/audit head"), u64(1), u64(1), make([]byte, 32), chain[:]))
+
 	exe, cfg := sha256.Sum256([]byte("executable")), sha256.Sum256([]byte("configuration"))
 	measured := sha256.Sum256(list([]byte("coffer/sim/v1/code"), exe[:], cfg[:]))
 	x := hex.EncodeToString
@@ -127,7 +130,9 @@ func protocol() map[string]string {
 		"responseKey": x(responsePublic), "responseKeyData": x(responseData[:]),
 		"answerHash": sum(answer), "answerSignature": x(ed25519.Sign(response, answer)),
 		"publicAnswerHash": sum(publicAnswer), "publicAnswerSignature": x(ed25519.Sign(response, publicAnswer)),
-		"auditLine":   `{"entry":` + entry + `,"chain":"` + x(chain[:]) + `"}`,
+		"auditLine": `{"entry":` + entry + `,"chain":"` + x(chain[:]) + `"}`,
+		"auditHead": `{"head":{"first":1,"last":1,"before":"` + x(make([]byte, 32)) + `","chain":"` + x(chain[:]) + `"},"key":"` +
+			x(auditor.Public().(ed25519.PublicKey)) + `","signature":"` + x(head) + `"}`,
 		"simCodeHash": x(measured[:]),
 	}
 }
