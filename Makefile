@@ -112,6 +112,15 @@ bench-cleaning:
 conformance: build
 	scripts/conformance.sh $(PJDFSTEST)
 
+# Both enclaves, built and signed, where EGo is installed:
+#   make ego NODE=node.hcl JOURNAL=enclave.hcl KEY=private.pem
+NODE    ?= cmd/coffer-kds/node.hcl
+JOURNAL ?= examples/journal/enclave.hcl
+KEY     ?= private.pem
+.PHONY: ego
+ego:
+	scripts/ego.sh $(NODE) $(JOURNAL) $(KEY)
+
 .PHONY: clean
 clean:
 	rm -rf bin bench-out

@@ -31,7 +31,7 @@ type clusterFlags struct {
 }
 
 func (f *clusterFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&f.config, "config", "", "measured configuration of the node; required with --master cluster and pkcs11")
+	c.Flags().StringVar(&f.config, "config", "", "measured configuration of the node; required for all master keys but development")
 	c.Flags().StringSliceVar(&f.etcd, "etcd", nil, "URLs of the etcd that the nodes of the cluster share; without it the cluster is this node alone")
 	c.Flags().StringVar(&f.nodeListen, "node-listen", "", "address to listen on for other nodes")
 	c.Flags().StringVar(&f.nodeAddr, "node-address", "", "how other nodes reach it; default the address of --node-listen")

@@ -13,6 +13,7 @@ import (
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/attest"
 	"github.com/coffer-fs/coffer/kds/master"
+	"github.com/coffer-fs/coffer/kds/master/azurehsm"
 	"github.com/coffer-fs/coffer/kds/master/pkcs11"
 	"github.com/coffer-fs/coffer/kds/master/wrapped"
 	"github.com/coffer-fs/coffer/kds/nodeconfig"
@@ -26,12 +27,18 @@ type hsmFlags struct {
 	create uint32
 	module string
 	pin    string
+	azure  azurehsm.Login
 }
 
 func (f *hsmFlags) add(c *cobra.Command) {
 	c.Flags().Uint32Var(&f.create, "master.create", 0, "make this generation of the master key if it is not there; for azure_hsm and pkcs11")
 	c.Flags().StringVar(&f.module, "pkcs11.module", "", "library of the HSM; required with --master pkcs11")
 	c.Flags().StringVar(&f.pin, "pkcs11.pin-file", "", "file with the PIN of the HSM's user; required with --master pkcs11")
+	c.Flags().StringVar(&f.azure.Tenant, "azure.tenant", "", "tenant of the client that asks Azure")
+	c.Flags().StringVar(&f.azure.Client, "azure.client", "", "client that asks Azure; without secret and token it is a managed identity")
+	c.Flags().StringVar(&f.azure.SecretFile, "azure.secret-file", "", "file with the client's secret")
+	c.Flags().StringVar(&f.azure.TokenFile, "azure.token-file", "", "file with the client's federated token")
+	c.Flags().StringVar(&f.azure.Authority, "azure.authority", "", "where Azure's tokens are asked for; default its public cloud")
 }
 
 // check finds what is missing before anything is opened.
@@ -41,8 +48,10 @@ func (f *hsmFlags) check(t kds.MasterKeyType) error {
 		return &failure{exitUsage, errors.New("--pkcs11.module and --pkcs11.pin-file are for --master pkcs11"), ""}
 	case t == kds.PKCS11 && (f.module == "" || f.pin == ""):
 		return &failure{exitUsage, errors.New("--master pkcs11 needs --pkcs11.module and --pkcs11.pin-file"), `see "Keep the master key in an HSM" in docs/operations.md`}
-	case t != kds.PKCS11 && f.create != 0:
-		return &failure{exitUsage, errors.New("--master.create is for --master pkcs11"), ""}
+	case t != kds.AzureHSM && f.azure != (azurehsm.Login{}):
+		return &failure{exitUsage, errors.New("--azure.tenant, --azure.client, --azure.secret-file, --azure.token-file and --azure.authority are for --master azure_hsm"), ""}
+	case t != kds.PKCS11 && t != kds.AzureHSM && f.create != 0:
+		return &failure{exitUsage, errors.New("--master.create is for --master azure_hsm and pkcs11"), ""}
 	}
 	return nil
 }
@@ -53,6 +62,8 @@ func needsConfig(t kds.MasterKeyType, c *nodeconfig.Config) (block string, missi
 	switch t {
 	case kds.Cluster:
 		return "cluster", c == nil || c.Cluster == nil
+	case kds.AzureHSM:
+		return "azure_hsm", c == nil || c.AzureHSM == nil
 	case kds.PKCS11:
 		return "pkcs11", c == nil || c.PKCS11 == nil
 	}
@@ -63,7 +74,15 @@ func needsConfig(t kds.MasterKeyType, c *nodeconfig.Config) (block string, missi
 func (f serveFlags) openMaster(ctx context.Context, c *nodeconfig.Config, p attest.Platform, logger *slog.Logger) (master.Provider, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	if kds.MasterKeyType(f.master) == kds.PKCS11 {
+	switch kds.MasterKeyType(f.master) {
+	case kds.AzureHSM:
+		kek, err := f.hsm.azureKEK(c.AzureHSM, p)
+		if err != nil {
+			return nil, hsmFailure(err, f.data)
+		}
+		defer kek.Close()
+		return f.openWrapped(ctx, kek, c.AzureHSM.Name, p, logger)
+	case kds.PKCS11:
 		kek, err := pkcs11.Open(pkcs11.Options{Module: f.hsm.module, Token: c.PKCS11.Token, Key: c.PKCS11.Key, PINFile: f.hsm.pin})
 		if err != nil {
 			return nil, hsmFailure(err, f.data)
@@ -87,6 +106,16 @@ func openDevelopment(dir string) (master.Provider, error) {
 		hint = fmt.Sprintf("restore %q from a copy: without it every key is lost", path)
 	}
 	return nil, &failure{exitMaster, err, hint}
+}
+
+// azureKEK prepares the use of the key in Azure.
+func (f *hsmFlags) azureKEK(c *nodeconfig.AzureHSM, p attest.Platform) (*azurehsm.KEK, error) {
+	transport := azurehsm.NewTransport(c.Roots)
+	credential, err := f.azure.Credential(transport)
+	if err != nil {
+		return nil, err
+	}
+	return azurehsm.Open(azurehsm.Options{Config: c, Platform: p, Credential: credential, Transport: transport})
 }
 
 // openWrapped opens master keys that kek wraps.
@@ -125,6 +154,14 @@ func hsmFailure(err error, data string) error {
 		{pkcs11.ErrToken, exitHSM, "is the HSM connected, and is the label in the configuration its token's?"},
 		{pkcs11.ErrModule, exitHSM, "give the HSM's own library, such as /usr/lib/softhsm/libsofthsm2.so, with --pkcs11.module"},
 		{pkcs11.ErrKey, exitHSM, "give the key that the records were wrapped by, or make one that stays in the HSM"},
+		{azurehsm.ErrCredential, exitHSM, "see the --azure flags; the identity needs the rights to get and to release the key"},
+		{azurehsm.ErrUnreachable, exitHSM, "nodes that run go on; start this one again when Azure answers"},
+		{azurehsm.ErrThrottled, exitHSM, "start it again later"},
+		{azurehsm.ErrRefused, exitHSM, "does the identity have the right to release the key, and does its release policy name this enclave?"},
+		{azurehsm.ErrWrongVault, exitHSM, "somebody is between this node and its vault, or the configuration names another one"},
+		{azurehsm.ErrAttestation, exitHSM, "is the attestation service of the configuration one that takes SGX quotes?"},
+		{azurehsm.ErrKey, exitHSM, `make the key as "Keep the master key in an HSM" in docs/operations.md says`},
+		{azurehsm.ErrAnswer, exitHSM, "somebody is between this node and its vault"},
 	} {
 		if errors.Is(err, known.is) {
 			return &failure{known.code, err, known.hint}

@@ -50,7 +50,7 @@ protects nothing: for development only.`,
 		RunE: func(c *cobra.Command, _ []string) error { return serve(c, f) },
 	}
 	c.Flags().StringVar(&f.listen, "listen", "127.0.0.1:8470", "address to listen on; port 0 takes any that is free")
-	c.Flags().StringVar(&f.master, "master", "", "type of the master key: development, cluster or pkcs11 (required)")
+	c.Flags().StringVar(&f.master, "master", "", "type of the master key: development, cluster, azure_hsm or pkcs11 (required)")
 	c.Flags().StringVar(&f.data, "data", "", "directory of the master key, the audit log and the anchors (required)")
 	c.Flags().StringVar(&f.simCPU, "sim-cpu", "", "directory of a simulated CPU to run on")
 	c.Flags().StringVar(&f.enclave, "enclave", "", "file that says who signed the simulated enclave")

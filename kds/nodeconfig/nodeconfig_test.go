@@ -103,3 +103,10 @@ func TestHSM(t *testing.T) {
 		}
 	}
 }
+
+// The example that "make ego" embeds is one.
+func TestExample(t *testing.T) {
+	if c, err := nodeconfig.Load("../../cmd/coffer-kds/node.hcl"); err != nil || c.Cluster == nil {
+		t.Error(err)
+	}
+}

@@ -12,6 +12,7 @@
 package secretfile
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
@@ -143,6 +144,33 @@ func SyncDir(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// Line is a secret that a person put into a file of his own: its first and only
+// line, of at most max bytes.
+func Line(path string, max int) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("%q has mode %04o, want a regular file of mode 0600", path, info.Mode().Perm())
+	}
+	b, err := io.ReadAll(io.LimitReader(f, int64(max)+2))
+	if err != nil {
+		return nil, err
+	}
+	line := bytes.TrimSuffix(b, []byte("\n"))
+	if len(line) == 0 || len(line) > max || bytes.ContainsAny(line, "\n\x00") {
+		clear(b)
+		return nil, fmt.Errorf("%q does not hold one line of 1 to %d bytes", path, max)
+	}
+	return line, nil
 }
 
 // Replace makes b the content of path in one step: after a crash it is the old

@@ -15,6 +15,7 @@ import (
 	p11 "github.com/miekg/pkcs11"
 
 	"github.com/coffer-fs/coffer/kds"
+	"github.com/coffer-fs/coffer/kds/internal/secretfile"
 	"github.com/coffer-fs/coffer/kds/master/wrapped"
 	"github.com/coffer-fs/coffer/key"
 )
@@ -44,9 +45,9 @@ func Open(o Options) (*KEK, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	pin, err := readPIN(o.PINFile)
+	pin, err := secretfile.Line(o.PINFile, MaxPINBytes)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrPINFile, err)
 	}
 	defer clear(pin)
 	c, err := crypto11.Configure(&crypto11.Config{Path: o.Module, TokenLabel: o.Token, Pin: string(pin),

@@ -1,10 +1,12 @@
 package wrapped_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -248,5 +250,39 @@ func write(t *testing.T, path string, b []byte) {
 	t.Helper()
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// worked is a key that has wrapped one master key, once.
+type worked struct{ *software }
+
+func (worked) Unwrap(_ context.Context, id string, b, aad []byte) (key.Key, error) {
+	record, _ := hex.DecodeString(workedRecord)
+	if id != "00ff" || !bytes.Equal(b, bytes.Repeat([]byte{0x22}, 60)) || !bytes.Equal(aad, record[:len(record)-64]) {
+		return key.Key{}, wrapped.ErrUnwrap
+	}
+	return key.FromBytes(bytes.Repeat([]byte{0x5a}, 32))
+}
+
+// workedRecord is the example of docs/protocol.md, "Wrapped master keys", computed
+// from its table by other code.
+const workedRecord = "00000020636f666665722f6b64732f76312f77726170706564206d6173746572206b657900000006706b6373313100000006706b63733131000000076578616d706c650000000400000001000000043030666600000020bab6d820e6127b63d8dd3dfdc179eedd3432b90c982953fff0e68873d36556f20000003c222222222222222222222222222222222222222222222222222222222222222222222222222222222222222222222222222222222222222222222222"
+
+func TestWorkedExample(t *testing.T) {
+	dir := t.TempDir()
+	record, err := hex.DecodeString(workedRecord)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, file(dir, 1), record)
+	o := options(dir, worked{})
+	o.Name = "example"
+	k := open(t, o)
+	if !bytes.Equal(get(t, k, 1).Bytes(), bytes.Repeat([]byte{0x5a}, 32)) {
+		t.Error("another key")
+	}
+	page, err := os.ReadFile("../../../docs/protocol.md")
+	if err != nil || !strings.Contains(string(page), workedRecord) || !strings.Contains(string(page), k.Commitments()[0]) {
+		t.Errorf("docs/protocol.md shows another record or commitment: %v", err)
 	}
 }
