@@ -21,7 +21,9 @@ import (
 	"github.com/coffer-fs/coffer/store"
 	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/host/local"
+	"github.com/coffer-fs/coffer/store/host/point"
 	"github.com/coffer-fs/coffer/store/host/remote"
+	"github.com/coffer-fs/coffer/store/host/transfer"
 )
 
 // class is a kind of error with its exit code, and what to do about it.
@@ -46,6 +48,15 @@ var classes = []class{
 	{handover.ErrNotFor, exitHandover, "coffer ticket show TICKET shows what it is for"},
 	{handover.ErrMessage, exitHandover, "have the old enclave hand the volume over again"},
 	{coffer.ErrAnchor, exitConfig, "the anchor block is described in docs/operations.md"},
+	{local.ErrDiverged, exitDiverged, "send the whole volume, to another directory: without --since"},
+	{local.ErrOther, exitTransfer, "finish it, as coffer receive DIR --token says, or remove what came: coffer receive DIR --abort"},
+	{local.ErrPartial, exitTransfer, "go on with it: coffer receive VOLUME --token prints what coffer send --resume-token wants"},
+	{transfer.ErrCut, exitTransfer, "nothing came that could be kept: send it again"},
+	{transfer.ErrPosition, exitTransfer, "coffer receive DIR --token prints the right token"},
+	{transfer.ErrStream, exitDamaged, "it is what coffer send writes, of this version; send it again"},
+	{transfer.ErrPart, exitUsage, "compare what was received of it"},
+	{transfer.ErrToken, exitUsage, "coffer receive DIR --token prints it"},
+	{point.ErrToken, exitUsage, "coffer receive DIR --token prints it"},
 	{host.ErrInUse, exitInUse, "unmount it, or wait until that process is gone; coffer info VOLUME shows who it is"},
 	{host.ErrFenced, exitInUse, "another process took the volume over: what was synced before is safe"},
 	{remote.ErrURL, exitUsage, "see coffer host serve --help"},

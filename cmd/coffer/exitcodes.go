@@ -31,6 +31,9 @@ const (
 	exitStale       = 30
 	exitAnchor      = 31
 	exitHandover    = 36
+	exitDiffer      = 40
+	exitTransfer    = 41
+	exitDiverged    = 42
 )
 
 // exitCodes says each code in words.
@@ -61,5 +64,8 @@ var exitCodes = map[int]string{
 	exitPartial:     "not everything could be salvaged; the list says what is lost",
 	exitStale:       "the volume is older than its anchor knows, or another copy than the one that goes on",
 	exitHandover:    "the upgrade ticket or the handover is not valid, has expired or is for something else",
+	exitDiffer:      "two copies of a volume are not the same",
+	exitTransfer:    "a transfer is not finished: it was cut off, or another one was begun there",
+	exitDiverged:    "the copy is not, or not any more, at the point that a transfer goes on from",
 	exitAnchor:      "the volume's anchor does not answer, is not configured, or knows nothing of the volume",
 }

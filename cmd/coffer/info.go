@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,21 +21,35 @@ import (
 
 // infoResult is what is public of a volume. It is the host's word.
 type infoResult struct {
-	Volume      string     `json:"volume"`
-	ID          string     `json:"id"`
-	Format      int        `json:"format"`
-	Suite       string     `json:"suite"`
-	SegmentSize int64      `json:"segmentSizeBytes"`
-	Segments    int        `json:"segments"`
-	HostBytes   int64      `json:"hostBytes"`
-	SpareBytes  int64      `json:"spareBytes"`
-	FreeBytes   int64      `json:"hostFreeBytes"`
-	Header      uint64     `json:"headerSequence"`
-	Slots       []infoSlot `json:"slots"`
-	Migrating   bool       `json:"migrating"` // begun and not finished
-	Holder      *holder    `json:"holder"`    // null if nobody holds it
-	Anchor      string     `json:"anchor"`    // kds, file or none; unknown without a configuration
-	anchor      string
+	Volume      string `json:"volume"`
+	ID          string `json:"id"`
+	Format      int    `json:"format"`
+	Suite       string `json:"suite"`
+	SegmentSize int64  `json:"segmentSizeBytes"`
+	Segments    int    `json:"segments"`
+	HostBytes   int64  `json:"hostBytes"`
+	SpareBytes  int64  `json:"spareBytes"`
+	FreeBytes   int64  `json:"hostFreeBytes"`
+	// Points are what transfers go on from, and HeldBytes what they keep together of
+	// segments that were deleted.
+	Points    []pointResult `json:"points"`
+	HeldBytes int64         `json:"heldBytes"`
+	Received  *infoReceived `json:"received"` // null: it did not come by a transfer
+	Header    uint64        `json:"headerSequence"`
+	Slots     []infoSlot    `json:"slots"`
+	Migrating bool          `json:"migrating"` // begun and not finished
+	Holder    *holder       `json:"holder"`    // null if nobody holds it
+	Anchor    string        `json:"anchor"`    // kds, file or none; unknown without a configuration
+	anchor    string
+}
+
+// infoReceived says where a volume came from.
+type infoReceived struct {
+	Point   string    `json:"point"`
+	Name    string    `json:"name"`
+	Taken   time.Time `json:"taken"`
+	At      time.Time `json:"at"`
+	Changed bool      `json:"changed"` // opened for writing since
 }
 
 // infoSlot is one key slot: one of spec and machine is set.
@@ -94,6 +109,9 @@ func info(c *cobra.Command, f hostFlags, volume string) (r infoResult, err error
 	if err := r.addUsage(c, v); err != nil {
 		return r, err
 	}
+	if err := r.addPoints(c.Context(), v); err != nil {
+		return r, err
+	}
 	if r.Slots, err = infoSlots(h); err != nil {
 		return r, err
 	}
@@ -109,7 +127,28 @@ func (r *infoResult) addUsage(c *cobra.Command, v host.Volume) error {
 	}
 	u, err := usageOf(c.Context(), v)
 	r.Segments, r.HostBytes = len(segments), u.SegmentBytes+u.CatalogBytes
-	r.SpareBytes, r.FreeBytes = u.SpareBytes, u.FreeBytes
+	r.SpareBytes, r.FreeBytes, r.HeldBytes = u.SpareBytes, u.FreeBytes, u.HeldBytes
+	return err
+}
+
+// addPoints adds which points there are, and whether the volume itself came by one.
+func (r *infoResult) addPoints(ctx context.Context, v host.Volume) error {
+	k, ok := v.(host.PointKeeper)
+	if !ok {
+		return nil
+	}
+	list, err := k.Points(ctx)
+	if err != nil {
+		return err
+	}
+	r.Points = make([]pointResult, 0, len(list))
+	for _, i := range list {
+		r.Points = append(r.Points, pointResultOf(i))
+	}
+	from, ok, err := k.Received(ctx)
+	if ok {
+		r.Received = &infoReceived{from.Point.String(), from.Name, from.Taken, from.At, from.Changed}
+	}
 	return err
 }
 
@@ -120,7 +159,7 @@ func usageOf(ctx context.Context, v host.Volume) (local.Usage, error) {
 		return v.(*local.Volume).Usage(ctx)
 	}
 	st, err := r.Status(ctx)
-	return local.Usage{SegmentBytes: st.SegmentBytes, SpareBytes: st.SpareBytes, CatalogBytes: st.CatalogBytes, FreeBytes: st.FreeBytes}, err
+	return local.Usage{SegmentBytes: st.SegmentBytes, SpareBytes: st.SpareBytes, HeldBytes: st.HeldBytes, CatalogBytes: st.CatalogBytes, FreeBytes: st.FreeBytes}, err
 }
 
 // migrating reports whether a volume is on its way from one key to another.
@@ -147,6 +186,9 @@ func (r infoResult) print(w io.Writer) error {
 	p.line("format     %d, %s", r.Format, r.Suite)
 	p.line("segments   %d of %s", r.Segments, bytesText(r.SegmentSize))
 	p.line("on host    %s, and %s to be recycled; %s are free", bytesText(r.HostBytes), bytesText(r.SpareBytes), bytesText(r.FreeBytes))
+	if len(r.Points) > 0 {
+		p.line("points     %d, which keep %s of segments that were deleted: coffer point list %s", len(r.Points), bytesText(r.HeldBytes), quote(r.Volume))
+	}
 	for _, s := range r.Slots {
 		p.line("sealed for %s", s)
 	}
@@ -159,7 +201,26 @@ func (r infoResult) print(w io.Writer) error {
 		p.line("in use by  nobody")
 	}
 	p.line("anchor     %s", r.anchor)
+	if r.Received != nil {
+		r.Received.print(p, r.Anchor)
+	}
 	return p.err
+}
+
+// print says where the volume came from, and warns if nothing keeps both from being
+// written.
+func (r infoReceived) print(p *printer, anchor string) {
+	state := "not opened for writing since"
+	if r.Changed {
+		state = "opened for writing since"
+	}
+	p.line("received   point %s of %s, on %s; %s", r.Name, r.Taken.Format(time.DateTime), r.At.Format(time.DateTime), state)
+	switch anchor {
+	case "none":
+		p.line("warning    where it came from may still be in use, and without an anchor nobody notices that both are written")
+	case "unknown":
+		p.line("warning    where it came from may still be in use: only an anchor (see --config) keeps both from being written")
+	}
 }
 
 func (s infoSlot) String() string {

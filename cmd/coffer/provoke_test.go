@@ -23,7 +23,9 @@ import (
 	"github.com/coffer-fs/coffer/store/host/faulthost"
 	"github.com/coffer-fs/coffer/store/host/local"
 	"github.com/coffer-fs/coffer/store/host/memhost"
+	"github.com/coffer-fs/coffer/store/host/point"
 	"github.com/coffer-fs/coffer/store/host/remote"
+	"github.com/coffer-fs/coffer/store/host/transfer"
 	"github.com/coffer-fs/coffer/store/seal"
 )
 
@@ -45,12 +47,22 @@ var provoke = map[error]func(*testing.T) error{
 	coffer.ErrMigrating:     twoMigrations,
 	migrate.ErrLastStep:     tooLate,
 	host.ErrHeld:            heldByPoint,
+	transfer.ErrToken:       tokenOfAnother,
 	// store.TestCheckFindsMiscounts makes one; from outside there is no way to.
 	store.ErrAccounting: func(*testing.T) error { return store.ErrAccounting },
 	// kds/mail's vectors have such letters; the tool posts none.
 	mail.ErrSender: func(*testing.T) error { return mail.ErrSender },
 	// Nor to mix two volumes of one key, as store.TestRecoverTwoVolumes does.
 	store.ErrAmbiguous: func(*testing.T) error { return store.ErrAmbiguous },
+}
+
+// A token has the ids of two points of this volume, and is of another manifest.
+func tokenOfAnother(*testing.T) error {
+	m := point.Manifest{ID: host.PointID{1}, Name: "a", Segments: []point.Segment{{ID: 1, Size: 5}}}
+	token := m.Token(m.Start())
+	m.Segments[0].Size++
+	_, err := transfer.Resume(m, token)
+	return err
 }
 
 var ctx = context.Background()

@@ -119,6 +119,20 @@ type PointKeeper interface {
 	// DropPoint drops the point of that name or id. ErrInUse while somebody has it
 	// open, ErrNotFound if there is none.
 	DropPoint(ctx context.Context, name string) error
+	// Received says whether the volume came by a transfer, and of which point.
+	Received(ctx context.Context) (r Received, ok bool, err error)
+}
+
+// Received is what is noted of a volume that came by a transfer.
+type Received struct {
+	// Point and Name are those of the point that it is.
+	Point PointID
+	Name  string
+	// Taken is when the point was, and At when it came here.
+	Taken, At time.Time
+	// Changed: the volume was opened for writing since, so that it is not that
+	// point any more.
+	Changed bool
 }
 
 // CheckPoint refuses options outside the limits, for implementations to call

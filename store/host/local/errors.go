@@ -31,8 +31,11 @@ var (
 )
 
 var (
-	errClosed   = fmt.Errorf("volume was closed: %w", host.ErrInvalid)
-	errReleased = fmt.Errorf("writer was released: %w", host.ErrInvalid)
+	errClosed  = fmt.Errorf("volume was closed: %w", host.ErrInvalid)
+	errNoPoint = fmt.Errorf("there is no such point: %w", host.ErrNotFound)
+	// errPointExists: a name stands for one point.
+	errPointExists = fmt.Errorf("there is a point of that name: %w", host.ErrExists)
+	errReleased    = fmt.Errorf("writer was released: %w", host.ErrInvalid)
 )
 
 // damaged marks err as ErrDamaged.

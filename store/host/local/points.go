@@ -136,7 +136,7 @@ func (t *tree) takePoint(ctx context.Context, o host.PointOptions) (_ *Point, er
 		return nil, err
 	}
 	if err := renameNew(points, temporary, points, c.Info.Name); err == unix.EEXIST {
-		return nil, host.ErrExists
+		return nil, errPointExists
 	} else if err != nil {
 		return nil, err
 	}
@@ -170,7 +170,7 @@ func (t *tree) roomForPoint(ctx context.Context, name string) (*os.File, error) 
 		return nil, err
 	}
 	if slices.Contains(names, name) {
-		err = host.ErrExists
+		err = errPointExists
 	} else if len(names) >= host.MaxPoints {
 		err = fmt.Errorf("there are %d points of %d: %w", len(names), host.MaxPoints, host.ErrNoSpace)
 	}
@@ -354,7 +354,7 @@ func (t *tree) pointNames() (dir *os.File, names []string, err error) {
 func (t *tree) openPoint(name string) (*Point, error) {
 	dir, names, err := t.pointNames()
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, host.ErrNotFound
+		return nil, errNoPoint
 	} else if err != nil {
 		return nil, err
 	}
@@ -362,7 +362,7 @@ func (t *tree) openPoint(name string) (*Point, error) {
 	id, idErr := host.ParsePointID(name)
 	if idErr != nil {
 		if !slices.Contains(names, name) {
-			return nil, host.ErrNotFound
+			return nil, errNoPoint
 		}
 		return openPointIn(dir, name)
 	}
@@ -376,14 +376,14 @@ func (t *tree) openPoint(name string) (*Point, error) {
 		}
 		p.Close()
 	}
-	return nil, host.ErrNotFound
+	return nil, errNoPoint
 }
 
 // openPointIn opens and locks a point.
 func openPointIn(points *os.File, name string) (_ *Point, err error) {
 	p := &Point{}
 	if p.dir, err = openDir(points, name); errors.Is(err, os.ErrNotExist) {
-		return nil, host.ErrNotFound
+		return nil, errNoPoint
 	} else if err != nil {
 		return nil, damaged(err)
 	}
@@ -398,7 +398,7 @@ func openPointIn(points *os.File, name string) (_ *Point, err error) {
 	if free, err := tryLock(p.lock, unix.LOCK_SH); err != nil {
 		return nil, err
 	} else if !free { // it is being dropped
-		return nil, host.ErrNotFound
+		return nil, errNoPoint
 	}
 	m, err := readManifest(p.lock)
 	if err != nil {

@@ -15,18 +15,6 @@ import (
 	"github.com/coffer-fs/coffer/store/host/point"
 )
 
-// Received is what is noted in a volume that came by a transfer.
-type Received struct {
-	// Point and Name are those of the point that it is.
-	Point host.PointID
-	Name  string
-	// Taken is when the point was, and At when it came here.
-	Taken, At time.Time
-	// Changed: the volume was opened for writing since, so that it is not that
-	// point any more.
-	Changed bool
-}
-
 // receivedKey has, in the catalog's bucket "volume": 16 bytes id, u64 taken, u64 at,
 // u64 sequence of the records when they came, name. Every swap of a record gives the
 // records another sequence.
@@ -34,8 +22,8 @@ var receivedKey = []byte("received")
 
 const receivedFixed = 16 + 8 + 8 + 8
 
-// Received says whether the volume came by a transfer, and of which point.
-func (v *Volume) Received(ctx context.Context) (r Received, ok bool, err error) {
+// Received implements host.PointKeeper.
+func (v *Volume) Received(ctx context.Context) (r host.Received, ok bool, err error) {
 	done, err := v.use(ctx)
 	if err != nil {
 		return r, false, fmt.Errorf("look whether the volume was received: %w", err)
@@ -44,7 +32,7 @@ func (v *Volume) Received(ctx context.Context) (r Received, ok bool, err error) 
 	return v.tree.received(ctx)
 }
 
-func (t *tree) received(ctx context.Context) (r Received, ok bool, err error) {
+func (t *tree) received(ctx context.Context) (r host.Received, ok bool, err error) {
 	err = t.catalog.view(ctx, func(tx *bbolt.Tx) error {
 		if _, err := epochOf(tx); err != nil {
 			return err

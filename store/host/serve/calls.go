@@ -39,7 +39,7 @@ func (c *call) status() error {
 		if err != nil {
 			return err
 		}
-		st = wire.Status{SegmentBytes: usage.SegmentBytes, SpareBytes: usage.SpareBytes, CatalogBytes: usage.CatalogBytes, FreeBytes: usage.FreeBytes}
+		st = wire.Status{SegmentBytes: usage.SegmentBytes, SpareBytes: usage.SpareBytes, HeldBytes: usage.HeldBytes, CatalogBytes: usage.CatalogBytes, FreeBytes: usage.FreeBytes}
 	}
 	p, done := c.place(c.volume())
 	defer done()

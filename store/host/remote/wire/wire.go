@@ -62,6 +62,7 @@ type LeaseRequest struct {
 type Status struct {
 	SegmentBytes int64  `json:"segmentBytes"`
 	SpareBytes   int64  `json:"spareBytes"`
+	HeldBytes    int64  `json:"heldBytes"`
 	CatalogBytes int64  `json:"catalogBytes"`
 	FreeBytes    int64  `json:"freeBytes"`
 	Held         bool   `json:"held"`
