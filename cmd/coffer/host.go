@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -37,6 +38,7 @@ type hostServeFlags struct {
 	quota             string
 	maxVolumes        int
 	tokenFile         string
+	pullTokenFile     string
 	certFile, keyFile string
 	logLevel          string
 }
@@ -73,6 +75,7 @@ It may be killed and started anew at any moment: its clients wait, and go on.`,
 	c.Flags().StringVar(&f.quota, "quota", "", "how large the segments of a volume may be together, with k, m, g or t; default: the disk")
 	c.Flags().IntVar(&f.maxVolumes, "max-volumes", defaultMaxVolumes, "how many volumes there may be when a client makes one")
 	c.Flags().StringVar(&f.tokenFile, "token-file", "", "file with the token that clients must show")
+	c.Flags().StringVar(&f.pullTokenFile, "pull-token-file", "", "file with a token that lets its bearer read volumes and points (coffer pull), and change nothing")
 	c.Flags().StringVar(&f.certFile, "tls.cert-file", "", "certificate for TLS")
 	c.Flags().StringVar(&f.keyFile, "tls.key-file", "", "its private key")
 	c.Flags().StringVar(&f.logLevel, "log", "warn", "what is logged to standard error: debug, info, warn or error")
@@ -134,6 +137,14 @@ func (f hostServeFlags) options() (o serve.Options, err error) {
 	if f.tokenFile != "" {
 		if o.Token, err = readToken(f.tokenFile); err != nil {
 			return o, err
+		}
+	}
+	if f.pullTokenFile != "" {
+		if o.PullToken, err = readToken(f.pullTokenFile); err != nil {
+			return o, err
+		}
+		if bytes.Equal(o.PullToken, o.Token) {
+			return o, usageError("make another one", "--pull-token-file has the token of --token-file, which may do everything")
 		}
 	}
 	if info, err := os.Stat(f.root); err != nil {

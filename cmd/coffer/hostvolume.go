@@ -3,13 +3,17 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"crypto/subtle"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,12 +25,14 @@ import (
 // hostFlags say how to reach a volume that a host process serves. A VOLUME is
 // such a one's address, or else a directory.
 type hostFlags struct {
-	tokenFile, caFile string
+	tokenFile, caFile, pin string
 }
 
 func (f *hostFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.tokenFile, "host.token-file", "", "file with the token that the host process of the volume wants")
 	c.Flags().StringVar(&f.caFile, "host.ca-file", "", "certificates that vouch for it, instead of the machine's own")
+	c.Flags().StringVar(&f.pin, "host.pin", "", "SHA-256 of the one certificate that it may have, as openssl x509 -fingerprint -sha256 shows it")
+	c.MarkFlagsMutuallyExclusive("host.ca-file", "host.pin")
 }
 
 // open opens a volume.
@@ -57,7 +63,35 @@ func (f hostFlags) options() (o remote.Options, err error) {
 			return o, usageError("it is a file in PEM", "%q has no certificate", f.caFile)
 		}
 	}
+	if f.pin != "" {
+		if o.TLS, err = pinned(f.pin); err != nil {
+			return o, err
+		}
+	}
 	return o, nil
+}
+
+// pinned trusts one certificate, and whatever it says: who has its key is meant. It is
+// looked at in every connection, resumed ones too.
+func pinned(text string) (*tls.Config, error) {
+	_, hexes, ok := strings.Cut(text, "=") // sha256 Fingerprint=AA:BB:...
+	if !ok {
+		hexes = strings.TrimPrefix(text, "sha256:")
+	}
+	want, err := hex.DecodeString(strings.ReplaceAll(strings.ToLower(hexes), ":", ""))
+	if err != nil || len(want) != sha256.Size {
+		return nil, usageError("openssl x509 -in CERT -noout -fingerprint -sha256 shows it", "--host.pin %q is not SHA-256 of a certificate", text)
+	}
+	return &tls.Config{
+		InsecureSkipVerify: true, // VerifyConnection does it
+		VerifyConnection: func(s tls.ConnectionState) error {
+			got := sha256.Sum256(s.PeerCertificates[0].Raw)
+			if subtle.ConstantTimeCompare(got[:], want) != 1 {
+				return fmt.Errorf("the host process has a certificate of SHA-256 %x, not the one of --host.pin", got)
+			}
+			return nil
+		},
+	}, nil
 }
 
 const (

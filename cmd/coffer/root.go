@@ -26,7 +26,7 @@ the measured configuration (--config).`,
 		return usageError(fmt.Sprintf("see %q", c.CommandPath()+" --help"), "%w", err)
 	})
 	root.AddCommand(newInit(), newMount(), newUmount(), newInfo(), newLs(), newStat(), newCat(), newPut(),
-		newGet(), newRm(), newMkdir(), newCheck(), newSnapshot(), newResize(), newScrub(), newRecover(), newSalvage(), newAnchor(), newMigrate(), newHandover(), newTicket(), newIdentity(), newHost(), newSend(), newReceive(), newVerifyTransfer(), newPoint(),
+		newGet(), newRm(), newMkdir(), newCheck(), newSnapshot(), newResize(), newScrub(), newRecover(), newSalvage(), newAnchor(), newMigrate(), newHandover(), newTicket(), newIdentity(), newHost(), newSend(), newReceive(), newPull(), newVerifyTransfer(), newPoint(),
 		newMail(), newVersion())
 	return root
 }

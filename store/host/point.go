@@ -107,7 +107,8 @@ type Point interface {
 // needs no lease: the volume goes on being written.
 //
 // What a point keeps counts as the volume's: against its quota, and in what is
-// said of its size.
+// said of its size. A volume that finds out only when it is asked that it keeps none
+// says ErrInvalid.
 type PointKeeper interface {
 	// TakePoint takes a point and opens it. ErrExists if there is one of that
 	// name, ErrNoSpace if the host keeps as many as it will.

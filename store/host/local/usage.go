@@ -30,6 +30,17 @@ func (v *Volume) Usage(ctx context.Context) (u Usage, err error) {
 	return u, nil
 }
 
+// HeldBytes is how much the volume's points keep of segments that were deleted.
+func (v *Volume) HeldBytes(ctx context.Context) (int64, error) {
+	done, err := v.use(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("usage of points: %w", err)
+	}
+	defer done()
+	_, n, err := v.tree.listPoints()
+	return n, err
+}
+
 func (t *tree) usage() (u Usage, err error) {
 	infos, err := t.list()
 	if err != nil {

@@ -22,7 +22,7 @@ type address struct {
 // IsURL reports whether a volume is named by an address of this package, and not
 // by a directory: ./unix:x is a directory.
 func IsURL(s string) bool {
-	for _, scheme := range []string{"unix:", "http://", "https://"} {
+	for _, scheme := range []string{"unix:", "http://", "https://", "tcp://"} {
 		if strings.HasPrefix(s, scheme) {
 			return true
 		}
@@ -35,6 +35,7 @@ func IsURL(s string) bool {
 //	unix:SOCKET#VOLUME
 //	https://HOST:PORT/VOLUME
 //	http://LOOPBACK:PORT/VOLUME
+//	tcp://HOST[:PORT]/VOLUME     as https, at port 8480 if none is given
 func parseURL(s string) (a address, err error) {
 	if rest, ok := strings.CutPrefix(s, "unix:"); ok {
 		i := strings.LastIndexByte(rest, '#')
@@ -53,6 +54,11 @@ func parseURL(s string) (a address, err error) {
 
 func parseTCP(s string) (a address, err error) {
 	u, err := url.Parse(s)
+	if err == nil && u.Scheme == "tcp" {
+		if u.Scheme = "https"; u.Port() == "" && u.Host != "" {
+			u.Host = net.JoinHostPort(u.Hostname(), defaultPort)
+		}
+	}
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "http" && u.Scheme != "https" {
 		return a, fmt.Errorf("%q is neither unix:SOCKET#VOLUME nor https://HOST:PORT/VOLUME: %w", s, ErrURL)
 	}
@@ -68,6 +74,9 @@ func parseTCP(s string) (a address, err error) {
 	}
 	return a, nil
 }
+
+// defaultPort is that of tcp:// addresses.
+const defaultPort = "8480"
 
 // isLoopback takes addresses only: what a name means is the network's to say.
 func isLoopback(host string) bool {

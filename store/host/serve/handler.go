@@ -33,7 +33,7 @@ var errEnd = errors.New("past the end of the segment")
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{s, w, r}
 	c.limit(r.ContentLength)
-	if !s.authorized(r) {
+	if s.access(r) == accessNone {
 		c.refuse(wire.CodeUnauthorized, "a token is needed, and this is not the one")
 		return
 	}
@@ -53,25 +53,38 @@ func (c *call) limit(size int64) {
 func (s *Server) routes() *http.ServeMux {
 	m := http.NewServeMux()
 	for pattern, do := range map[string]func(*call) error{
-		"GET {volume}":                  (*call).status,
-		"PUT {volume}":                  (*call).create,
-		"PUT {volume}/lease":            (*call).acquire,
-		"GET {volume}/lease":            (*call).ping,
-		"DELETE {volume}/lease":         (*call).release,
-		"GET {volume}/records/{record}": (*call).getRecord,
-		"PUT {volume}/records/{record}": (*call).swapRecord,
-		"GET {volume}/segments":         (*call).listSegments,
-		"GET {volume}/segments/{id}":    (*call).readSegment,
-		"PUT {volume}/segments/{id}":    (*call).createSegment,
-		"POST {volume}/segments/{id}":   (*call).appendSegment,
-		"DELETE {volume}/segments/{id}": (*call).deleteSegment,
-		"POST {volume}/sync":            (*call).sync,
-		"POST {volume}/prepare":         (*call).prepare,
-		"POST {volume}/forget":          (*call).forget,
+		"GET {volume}":                                     (*call).status,
+		"PUT {volume}":                                     (*call).create,
+		"PUT {volume}/lease":                               (*call).acquire,
+		"GET {volume}/lease":                               (*call).ping,
+		"DELETE {volume}/lease":                            (*call).release,
+		"GET {volume}/records/{record}":                    (*call).getRecord,
+		"PUT {volume}/records/{record}":                    (*call).swapRecord,
+		"GET {volume}/segments":                            (*call).listSegments,
+		"GET {volume}/segments/{id}":                       (*call).readSegment,
+		"PUT {volume}/segments/{id}":                       (*call).createSegment,
+		"POST {volume}/segments/{id}":                      (*call).appendSegment,
+		"DELETE {volume}/segments/{id}":                    (*call).deleteSegment,
+		"POST {volume}/sync":                               (*call).sync,
+		"POST {volume}/prepare":                            (*call).prepare,
+		"POST {volume}/forget":                             (*call).forget,
+		"GET {volume}/received":                            (*call).getReceived,
+		"GET {volume}/points":                              (*call).listPoints,
+		"POST {volume}/points":                             (*call).takePoint,
+		"GET {volume}/points/{point}":                      (*call).getPoint,
+		"DELETE {volume}/points/{point}":                   (*call).dropPoint,
+		"DELETE {volume}/points/{point}/use":               (*call).closePoint,
+		"GET {volume}/points/{point}/segments/{id}":        (*call).readPoint,
+		"GET {volume}/points/{point}/segments/{id}/digest": (*call).digestPoint,
 	} {
 		method, path, _ := strings.Cut(pattern, " ")
+		pull := method == http.MethodGet && path != "{volume}/lease" || strings.HasPrefix(path, "{volume}/points")
 		m.HandleFunc(method+" "+wire.Root+path, func(w http.ResponseWriter, r *http.Request) {
 			c := &call{s, w, r}
+			if !pull && c.pullOnly() {
+				c.refuse(wire.CodeUnauthorized, "this token is for pulling only")
+				return
+			}
 			if err := c.check(do); err != nil {
 				c.fail(err)
 			}
@@ -79,6 +92,9 @@ func (s *Server) routes() *http.ServeMux {
 	}
 	return m
 }
+
+// pullOnly reports whether a request shows the token that is for pulling only.
+func (c *call) pullOnly() bool { return c.access(c.r) == accessPull }
 
 // check runs a call for a volume that may have that name.
 func (c *call) check(do func(*call) error) error {

@@ -292,8 +292,8 @@ func (l *lease) reserve(id host.SegmentID, capacity int64) error {
 	if _, ok := l.sizes[id]; ok {
 		return host.ErrExists
 	}
-	if quota > 0 && (capacity > quota || l.bytes > quota-capacity) {
-		return fmt.Errorf("the volume has %d of %d bytes: %w", l.bytes, quota, host.ErrNoSpace)
+	if held := l.held(quota); quota > 0 && (capacity > quota || l.bytes+held > quota-capacity) {
+		return fmt.Errorf("the volume has %d of %d bytes, and its points keep %d of deleted segments: %w", l.bytes, quota, held, host.ErrNoSpace)
 	}
 	if len(l.sizes) >= MaxSegments {
 		return fmt.Errorf("the volume has %d segments: %w", len(l.sizes), host.ErrNoSpace)
@@ -301,6 +301,25 @@ func (l *lease) reserve(id host.SegmentID, capacity int64) error {
 	l.sizes[id] = capacity
 	l.bytes += capacity
 	return nil
+}
+
+// holder is what a volume has that keeps points.
+type holder interface {
+	HeldBytes(ctx context.Context) (int64, error)
+}
+
+// held is what the volume's points keep, if it matters. What can't be told does not
+// count: the disk is there all the same.
+func (l *lease) held(quota int64) int64 {
+	h, ok := l.volume.(holder)
+	if !ok || quota == 0 {
+		return 0
+	}
+	n, err := h.HeldBytes(context.Background())
+	if err != nil {
+		l.place.server.options.Logger.Warn("points can't be listed", "volume", l.place.name, "error", err)
+	}
+	return n
 }
 
 // remember notes which call made a segment.

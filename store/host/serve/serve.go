@@ -18,6 +18,7 @@
 //	  lease.mu > segment.mu
 //	    lease.connMu
 //	Server.mu
+//	Server.useMu
 package serve
 
 import (
@@ -81,6 +82,9 @@ type Options struct {
 	// Token is what clients must show. Empty: none, for sockets that only the
 	// right ones can reach.
 	Token []byte
+	// PullToken lets whoever shows it read volumes, and take and read points of them,
+	// and change nothing else. Empty: there is none.
+	PullToken []byte
 	// Logger receives what an operator should know. Default: silent.
 	Logger *slog.Logger
 }
@@ -91,12 +95,16 @@ type Server struct {
 	backend Backend
 	options Options
 	token   [sha256.Size]byte
+	pull    [sha256.Size]byte
 	mux     *http.ServeMux
 	http    *http.Server
 	large   chan struct{} // permissions for large bodies
 
 	mu     sync.Mutex
 	places map[string]*place // by volume, while somebody uses it
+
+	useMu sync.Mutex
+	uses  map[string]*use // points that clients have open; guarded by useMu
 }
 
 // New returns a server of the volumes of b.
@@ -105,8 +113,8 @@ func New(b Backend, o Options) *Server {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		backend: b, options: o, token: sha256.Sum256(o.Token), large: make(chan struct{}, largeBodies),
-		places: make(map[string]*place),
+		backend: b, options: o, token: sha256.Sum256(o.Token), pull: sha256.Sum256(o.PullToken), large: make(chan struct{}, largeBodies),
+		places: make(map[string]*place), uses: make(map[string]*use),
 	}
 	s.mux = s.routes()
 	s.http = &http.Server{
@@ -154,19 +162,36 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		p.end("the server ends")
 		p.mu.Unlock()
 	}
+	s.endUses()
 	return err
 }
 
-// authorized compares the token of a request in constant time.
-func (s *Server) authorized(r *http.Request) bool {
-	if len(s.options.Token) == 0 {
-		return true
+// access is what a request may do.
+type access int
+
+const (
+	accessNone access = iota
+	accessPull
+	accessAll
+)
+
+// access compares the token of a request in constant time.
+func (s *Server) access(r *http.Request) access {
+	switch {
+	case len(s.options.PullToken) > 0 && shows(r, s.pull):
+		return accessPull
+	case len(s.options.Token) == 0 || shows(r, s.token):
+		return accessAll
 	}
+	return accessNone
+}
+
+func shows(r *http.Request, token [sha256.Size]byte) bool {
 	const scheme = "Bearer "
 	h := r.Header.Get("Authorization")
 	if len(h) <= len(scheme) || h[:len(scheme)] != scheme {
 		return false
 	}
 	got := sha256.Sum256([]byte(h[len(scheme):]))
-	return subtle.ConstantTimeCompare(got[:], s.token[:]) == 1
+	return subtle.ConstantTimeCompare(got[:], token[:]) == 1
 }

@@ -20,9 +20,9 @@ type SendOptions struct {
 
 const (
 	// sendWorkers read and check chunks while others are being written.
-	sendWorkers = 2
+	sendWorkers = 4
 	// sendAhead is how many chunks are read ahead.
-	sendAhead = 4
+	sendAhead = 8
 )
 
 // Send writes the stream of m, which is a manifest of p, to w. If w is a pipe and the

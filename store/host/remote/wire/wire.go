@@ -19,6 +19,7 @@ const (
 	HeaderLease   = "Coffer-Lease"   // whose call it is: 64 hex digits
 	HeaderRequest = "Coffer-Request" // which call it is: 16 hex digits
 	HeaderSync    = "Coffer-Sync"    // of an append: segments to sync after it
+	HeaderUse     = "Coffer-Use"     // which opened point it is about: 32 hex digits
 	HeaderError   = "Coffer-Error"   // of an answer: one of the Code constants
 	HeaderForget  = "Coffer-Forget"  // of the answer to a request for a lease: see host.Forgetter
 )
