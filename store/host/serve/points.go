@@ -116,7 +116,7 @@ func (c *call) point() (name string, u *use, err error) {
 		return name, nil, err
 	}
 	u, err = c.open(name, func(k host.PointKeeper) (host.Point, error) {
-		return k.OpenPoint(c.r.Context(), c.r.PathValue("point"))
+		return k.OpenPoint(context.WithoutCancel(c.r.Context()), c.r.PathValue("point"))
 	})
 	if err != nil {
 		return name, nil, err
@@ -242,7 +242,7 @@ func (c *call) dropPoint() error {
 
 func (c *call) getReceived() error {
 	return c.withKeeper(func(k host.PointKeeper) error {
-		r, ok, err := k.Received(c.r.Context())
+		r, ok, err := k.Received(context.WithoutCancel(c.r.Context()))
 		if err == nil && !ok {
 			err = fmt.Errorf("it did not come by a transfer: %w", host.ErrNotFound)
 		}
