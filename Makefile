@@ -107,6 +107,11 @@ bench-bounds:
 bench-cleaning:
 	$(GO) run ./internal/bench/cleaning $(BENCHFLAGS)
 
+# Sending volumes, beside cat of the same bytes into the same kind of pipe.
+.PHONY: bench-send
+bench-send:
+	$(GO) test ./store/host/transfer -run '^$$' -bench . -benchtime 5x
+
 # make conformance PJDFSTEST=dir, a built pjdfstest
 .PHONY: conformance
 conformance: build
