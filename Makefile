@@ -102,6 +102,11 @@ speedtest1:
 bench-bounds:
 	$(GO) test ./fs -run '^$$' -bench 'Open|Walk|TakeSnapshot' -benchtime 20x
 
+# What another key takes, and costs: make bench-migrate BENCHFLAGS="-size 4096"
+.PHONY: bench-migrate
+bench-migrate:
+	$(GO) run ./internal/bench/migrating $(BENCHFLAGS)
+
 # What cleaning costs whoever writes: make bench-cleaning BENCHFLAGS="-size 4096"
 .PHONY: bench-cleaning
 bench-cleaning:

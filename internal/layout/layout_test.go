@@ -82,7 +82,7 @@ var rules = []struct {
 	{"cmd/coffer-kds", []string{"kds"}},
 	{"cmd/coffer", []string{".", "config", "control", "fs", "migrate", "store", "kds"}},
 	{"control", nil},
-	{"internal/bench", []string{"fs", "store"}},
+	{"internal/bench", []string{"fs", "store", "migrate"}},
 	{"internal/layout", nil},
 	{"internal/soak", nil},
 	{"examples", []string{".", "config", "fs", "store", "kds", "migrate"}},

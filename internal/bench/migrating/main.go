@@ -1,0 +1,390 @@
+// Command migrating measures what bringing a volume under another key takes, and what
+// it costs whoever uses the volume meanwhile, on a directory of this machine:
+//
+//   - migration alone, beside what the disk reads and writes and what all cores open and
+//     seal, with nothing of the volume in the page cache;
+//   - random writes of 4 KiB, each with an fsync, alone, beside a migration, and beside
+//     one that keeps to a rate.
+//
+// It is run by make bench-migrate.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/coffer-fs/coffer/fs"
+	"github.com/coffer-fs/coffer/key"
+	"github.com/coffer-fs/coffer/migrate"
+	"github.com/coffer-fs/coffer/store"
+	"github.com/coffer-fs/coffer/store/host/local"
+	"github.com/coffer-fs/coffer/store/seal"
+)
+
+const mib = 1 << 20
+
+// plan is what to measure.
+type plan struct {
+	dir   string
+	bytes int64 // of data in the volume
+	slice time.Duration
+	rate  int64 // of the migration that keeps to one
+}
+
+func main() {
+	var p plan
+	var size, rate int
+	flag.StringVar(&p.dir, "dir", "", "directory on the disk to measure; default a temporary one")
+	flag.IntVar(&size, "size", 1024, "data in the volume, in MiB")
+	flag.IntVar(&rate, "rate", 8, "MiB a second of the migration that keeps to a rate")
+	flag.DurationVar(&p.slice, "for", 10*time.Second, "how long writes are measured each time")
+	flag.Parse()
+	p.bytes, p.rate = int64(size)*mib, int64(rate)*mib
+	if err := p.run(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "migrating:", err)
+		os.Exit(1)
+	}
+}
+
+func (p plan) run(ctx context.Context) error {
+	work, err := os.MkdirTemp(p.dir, "coffer-migrating-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	o, err := p.create(ctx, filepath.Join(work, "volume"))
+	if err != nil {
+		return err
+	}
+	err = errors.Join(p.alone(ctx, o, work), p.beside(ctx, o))
+	return errors.Join(err, o.close())
+}
+
+// opened is a volume in use.
+type opened struct {
+	dir   string
+	host  *local.Volume
+	store *store.Store
+	fs    *fs.FS
+	keys  int // so far
+}
+
+func (o *opened) close() error { return errors.Join(o.fs.Close(), o.store.Close(), o.host.Close()) }
+
+func secret(n int) store.Secret {
+	return store.Secret{Kind: seal.SlotSpec, Descriptor: fmt.Append(nil, "bench ", n), Key: key.New()}
+}
+
+// create makes a volume with so much in it.
+func (p plan) create(ctx context.Context, dir string) (o *opened, err error) {
+	o = &opened{dir: dir}
+	if err := local.Create(dir); err != nil {
+		return nil, err
+	}
+	if o.host, err = local.Open(dir); err != nil {
+		return nil, err
+	}
+	s := secret(0)
+	if err := store.Create(ctx, o.host, store.CreateOptions{Capacity: 2*p.bytes + 512*mib, Secret: s}); err != nil {
+		return nil, err
+	}
+	if o.store, err = store.Open(ctx, o.host, store.Options{Unlocker: store.Secrets{s}}); err != nil {
+		return nil, err
+	}
+	if err := fs.Format(ctx, o.store, 0, 0); err != nil {
+		return nil, err
+	}
+	if o.fs, err = fs.Open(ctx, o.store, fs.Options{}); err != nil {
+		return nil, err
+	}
+	return o, p.fill(o)
+}
+
+// fileBytes is the size of each file of the volume.
+const fileBytes = 16 * mib
+
+func (p plan) fill(o *opened) error {
+	b := make([]byte, mib)
+	rng := rand.NewChaCha8([32]byte{1})
+	for n := range p.bytes / fileBytes {
+		f, err := o.fs.Create(fmt.Sprintf("file%d", n))
+		if err != nil {
+			return err
+		}
+		for range fileBytes / mib {
+			rng.Read(b)
+			if _, err := f.Write(b); err != nil {
+				return err
+			}
+		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+	}
+	return errors.Join(o.fs.Sync(), o.store.Checkpoint(context.Background()))
+}
+
+// migrate brings the volume under another key, and says how much was sealed anew.
+func (o *opened) migrate(ctx context.Context, c *migrate.Control) (migrate.Summary, error) {
+	o.keys++
+	return migrate.Live(ctx, o.store, migrate.Options{New: secret(o.keys), Control: c})
+}
+
+// alone measures a migration of a volume that nobody uses.
+func (p plan) alone(ctx context.Context, o *opened, work string) error {
+	if err := uncache(o.dir); err != nil {
+		return err
+	}
+	disk, err := copyRate(o.dir, filepath.Join(work, "copy"))
+	if err != nil {
+		return err
+	}
+	crypto := cryptoRate()
+	if err := uncache(o.dir); err != nil {
+		return err
+	}
+	before, stop := heap(), watchHeap()
+	sum, err := o.migrate(ctx, &migrate.Control{})
+	if err != nil {
+		return err
+	}
+	rate := float64(sum.Bytes) / sum.Took.Seconds()
+	fmt.Printf("disk, read and write:        %6.0f MB/s\n", disk/1e6)
+	fmt.Printf("AES, open and seal, %d cores: %6.0f MB/s\n", runtime.GOMAXPROCS(0), crypto/1e6)
+	fmt.Printf("migration alone:             %6.0f MB/s, %.2f of the smaller; %d MB in %.1f s\n",
+		rate/1e6, rate/min(disk, crypto), sum.Bytes/1e6, sum.Took.Seconds())
+	fmt.Printf("heap:                        %6d MiB before, at most %d MiB during it\n", before/mib, stop()/mib)
+	return nil
+}
+
+// beside measures writes with and without a migration.
+func (p plan) beside(ctx context.Context, o *opened) error {
+	w, err := newWriter(o.fs)
+	if err != nil {
+		return err
+	}
+	if _, err := w.run(ctx, p.slice/4); err != nil { // until it is warm
+		return err
+	}
+	alone, err := w.run(ctx, p.slice)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("write and fsync alone:       %v\n", alone)
+	for _, rate := range []int64{0, p.rate} {
+		c := &migrate.Control{}
+		c.SetRate(rate)
+		with, moved, err := p.during(ctx, o, w, c)
+		if err != nil {
+			return err
+		}
+		name := "beside a migration:          "
+		if rate > 0 {
+			name = fmt.Sprintf("beside one at %3d MiB/s:      ", rate/mib)
+		}
+		fmt.Printf("%s%v; %.2f of the rate alone; the migration made %.1f MB/s\n", name, with, with.perSecond/alone.perSecond, moved/1e6)
+	}
+	again, err := w.run(ctx, p.slice)
+	fmt.Printf("write and fsync alone again: %v; %.2f of the rate before\n", again, again.perSecond/alone.perSecond)
+	return errors.Join(err, w.file.Close())
+}
+
+// during writes while the volume is migrated, and then lets the migration end alone.
+func (p plan) during(ctx context.Context, o *opened, w *writer, c *migrate.Control) (r result, moved float64, err error) {
+	ended := make(chan error, 1)
+	go func() {
+		_, err := o.migrate(ctx, c)
+		ended <- err
+	}()
+	for c.State().Phase != migrate.Sealing {
+		time.Sleep(time.Millisecond)
+	}
+	before, begun := c.State().Progress, time.Now()
+	if r, err = w.run(ctx, p.slice); err != nil {
+		return r, 0, err
+	}
+	st := c.State()
+	if st.Phase != migrate.Sealing {
+		return r, 0, errors.New("the migration ended first: give it more to do with -size, or less time with -for")
+	}
+	left := func(p migrate.Progress) int64 { return p.TotalBytes - p.DoneBytes }
+	moved = float64(left(before)-left(st.Progress)) / time.Since(begun).Seconds()
+	c.SetRate(0)
+	return r, moved, <-ended
+}
+
+// writer writes blocks of 4 KiB at random places of a file, each with an fsync.
+type writer struct {
+	file *fs.File
+	rng  *rand.Rand
+}
+
+const writerBytes = 64 * mib
+
+func newWriter(f *fs.FS) (*writer, error) {
+	file, err := f.Create("written")
+	if err != nil {
+		return nil, err
+	}
+	w := &writer{file, rand.New(rand.NewPCG(1, 2))}
+	for range writerBytes / mib {
+		if _, err := file.Write(make([]byte, mib)); err != nil {
+			return nil, err
+		}
+	}
+	return w, file.Sync()
+}
+
+// result is what writes took.
+type result struct {
+	perSecond float64
+	p50, p99  time.Duration
+}
+
+func (r result) String() string {
+	return fmt.Sprintf("%5.0f/s, p50 %.2f ms, p99 %.2f ms", r.perSecond, r.p50.Seconds()*1e3, r.p99.Seconds()*1e3)
+}
+
+func (w *writer) run(ctx context.Context, d time.Duration) (result, error) {
+	var took []time.Duration
+	b := make([]byte, 4096)
+	begun := time.Now()
+	for time.Since(begun) < d {
+		at := time.Now()
+		b[0]++
+		if _, err := w.file.WriteAt(b, w.rng.Int64N(writerBytes/4096)*4096); err != nil {
+			return result{}, err
+		}
+		if err := w.file.Sync(); err != nil {
+			return result{}, err
+		}
+		took = append(took, time.Since(at))
+	}
+	per := float64(len(took)) / time.Since(begun).Seconds()
+	slices.Sort(took)
+	return result{per, took[len(took)/2], took[len(took)*99/100]}, ctx.Err()
+}
+
+// uncache takes the files of a directory out of the page cache.
+func uncache(dir string) error {
+	unix.Sync()
+	return filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+	})
+}
+
+// copyRate copies the segments to another place, as fast as the machine does, and
+// makes them durable one by one: bytes a second.
+func copyRate(dir, to string) (float64, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "segments", "*.seg"))
+	if err != nil {
+		return 0, err
+	}
+	if err := os.Mkdir(to, 0o700); err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(to)
+	var sum int64
+	begun := time.Now()
+	for _, path := range paths {
+		n, err := copyFile(path, filepath.Join(to, filepath.Base(path)))
+		if err != nil {
+			return 0, err
+		}
+		sum += n
+	}
+	return float64(sum) / time.Since(begun).Seconds(), nil
+}
+
+func copyFile(from, to string) (int64, error) {
+	src, err := os.Open(from)
+	if err != nil {
+		return 0, err
+	}
+	defer src.Close()
+	dst, err := os.Create(to)
+	if err != nil {
+		return 0, err
+	}
+	defer dst.Close()
+	// Through memory, as everything must that is encrypted.
+	n, err := io.CopyBuffer(struct{ io.Writer }{dst}, struct{ io.Reader }{src}, make([]byte, mib))
+	return n, errors.Join(err, dst.Sync())
+}
+
+// cryptoRate opens and seals frames on all cores: bytes a second.
+func cryptoRate() float64 {
+	const each = 512 * mib
+	workers := runtime.GOMAXPROCS(0)
+	done := make(chan struct{})
+	begun := time.Now()
+	for range workers {
+		go func() {
+			k := seal.NewSegmentKey(key.New(), [16]byte{}, 1, [32]byte{})
+			plain := make([]byte, store.MaxFrame)
+			sealed := k.Seal(nil, seal.FrameData, 0, plain)
+			for n := 0; n < each; n += len(plain) {
+				p, err := k.Open(plain[:0], seal.FrameData, 0, sealed)
+				if err != nil {
+					panic(err)
+				}
+				sealed = k.Seal(sealed[:0], seal.FrameData, 0, p)
+			}
+			done <- struct{}{}
+		}()
+	}
+	for range workers {
+		<-done
+	}
+	return float64(workers*each) / time.Since(begun).Seconds()
+}
+
+// heap is what is in use after a collection.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapInuse
+}
+
+// watchHeap looks at the heap until it is stopped, and returns the most that was in use.
+func watchHeap() (stop func() uint64) {
+	ended, most := make(chan struct{}), make(chan uint64)
+	go func() {
+		var peak uint64
+		for {
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			peak = max(peak, m.HeapInuse)
+			select {
+			case <-ended:
+				most <- peak
+				return
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}()
+	return func() uint64 {
+		close(ended)
+		return <-most
+	}
+}
