@@ -6,6 +6,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/coffer-fs/coffer"
 	"github.com/coffer-fs/coffer/config"
@@ -96,7 +97,9 @@ func TestMigrateWithoutTheKDS(t *testing.T) {
 	at, err := url.Parse(kdstest.New(t, kdstest.Options{}).URL)
 	must(t, err)
 	way := httptest.NewServer(httputil.NewSingleHostReverseProxy(at))
-	o := made(t, options(t, from, way.URL))
+	o := options(t, from, way.URL)
+	o.KDSTimeout = time.Second
+	made(t, o)
 	v := open(t, o)
 	way.Close()
 	if _, err := v.Migrate(ctx, to, coffer.MigrateOptions{}); !errors.Is(err, kds.ErrUnreachable) {

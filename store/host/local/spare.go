@@ -159,7 +159,11 @@ func (t *tree) removeSpares() (removed int, err error) {
 	}
 	defer dir.Close()
 	for _, name := range names {
-		if err := removeAt(dir, name, 0); err != nil {
+		err := removeAt(dir, name, 0)
+		if err == unix.ENOENT { // a segment that is being made just now took it
+			continue
+		}
+		if err != nil {
 			return removed, err
 		}
 		removed++
