@@ -40,7 +40,7 @@ func newBranches(f *fs.FS) []*branch {
 }
 
 func newBranch(t *fs.Tree, base uint64) *branch {
-	br := &branch{Tree: t, base: base, handles: newHandles(t), known: known{count: map[fs.Ino]uint64{}}}
+	br := &branch{Tree: t, base: base, handles: newHandles(t), known: newKnown()}
 	t.KeepKnown(br.known.has)
 	return br
 }
