@@ -58,25 +58,59 @@ func (f *Tree) lockFlushed(ctx context.Context, h *file) error {
 	return err
 }
 
-// flushAll brings everything buffered to the volume. It is the only one to lock
-// several files. It leaves keep locked, if there is one, unless it fails.
+// maxYields is how often a flush lets go of all files to wait for the host, before it
+// holds on to them: what it waited for may have been taken from it again.
+const maxYields = 4
+
+// flushAll brings everything buffered to the volume. It leaves keep locked, if there
+// is one, unless it fails.
 func (f *Tree) flushAll(ctx context.Context, keep *file) error {
+	for yields := 0; ; yields++ {
+		wait, err := f.flushHeld(ctx, keep, yields < maxYields)
+		if wait == nil {
+			return err
+		}
+		if err := wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// flushHeld is one attempt of flushAll, and the only one to lock several files. With
+// yield it does not wait for the host while it holds them, but returns what must be
+// waited for; keep is then not locked. Batches that wait to be appended are the
+// exception: whoever writes faster than the host has to be held up.
+func (f *Tree) flushHeld(ctx context.Context, keep *file, yield bool) (wait func(context.Context) error, err error) {
 	f.flushMu.Lock()
 	defer f.flushMu.Unlock()
 	held := f.holdChanged(keep)
 	for _, h := range held {
 		h.mu.Lock()
 	}
-	err := f.flushFiles(ctx, held)
+	update := f.st.TryUpdateReserved
+	if !yield {
+		update = f.waitingUpdate(ctx)
+	}
+	wait, err = f.flushFiles(ctx, held, update)
 	for _, h := range held {
-		if h != keep || err != nil {
+		if h != keep || err != nil || wait != nil {
 			h.mu.Unlock()
 		}
 	}
 	for _, h := range held {
 		f.drop(ctx, h)
 	}
-	return err
+	return wait, err
+}
+
+// updater brings a flush to the volume, or returns what must be waited for first.
+type updater func(func(*store.Tx) error) (wait func(context.Context) error, err error)
+
+// waitingUpdate waits itself.
+func (f *Tree) waitingUpdate(ctx context.Context) updater {
+	return func(fn func(*store.Tx) error) (func(context.Context) error, error) {
+		return nil, f.st.UpdateReserved(ctx, fn)
+	}
 }
 
 // frameBytes is how much of a stream one frame holds. Larger ones are not sealed or
@@ -92,7 +126,7 @@ func (f *Tree) newFlush() *store.Flush {
 
 // flushFiles brings what is buffered of some files to the volume. They are
 // locked.
-func (f *Tree) flushFiles(ctx context.Context, files []*file) error {
+func (f *Tree) flushFiles(ctx context.Context, files []*file, update updater) (wait func(context.Context) error, err error) {
 	fl := f.newFlush()
 	defer fl.Close()
 	g := &group{tree: f, flush: fl}
@@ -103,10 +137,10 @@ func (f *Tree) flushFiles(ctx context.Context, files []*file) error {
 		p := &pending{file: h}
 		g.files = append(g.files, p)
 		if err := g.seal(ctx, p, 0, 0); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return g.run(ctx)
+	return g.run(update)
 }
 
 // holdChanged holds every file that has something to flush, and keep, in the
@@ -168,11 +202,11 @@ func (g *group) sealRun(ctx context.Context, p *pending, run []int64) error {
 }
 
 // run makes the Update and forgets what was buffered. The files are locked.
-func (g *group) run(ctx context.Context) error {
+func (g *group) run(update updater) (wait func(context.Context) error, err error) {
 	if len(g.files) == 0 {
-		return nil
+		return nil, nil
 	}
-	err := g.tree.st.UpdateReserved(ctx, func(tx *store.Tx) error {
+	wait, err = update(func(tx *store.Tx) error {
 		for _, p := range g.files {
 			if err := p.apply(tx); err != nil && err != syscall.ENOENT {
 				return err
@@ -180,14 +214,14 @@ func (g *group) run(ctx context.Context) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
+	if wait != nil || err != nil {
+		return wait, err
 	}
 	g.tree.settled.Add(1)
 	for _, p := range g.files {
 		g.done(p)
 	}
-	return nil
+	return nil, nil
 }
 
 // apply records what the file became.

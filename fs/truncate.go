@@ -80,7 +80,8 @@ func (s sizing) apply(tx *store.Tx, i Ino) (more bool, err error) {
 // flushOne brings what is buffered of one file to the volume. Nothing that was
 // written before may be buffered of another one. Callers hold h.mu.
 func (f *Tree) flushOne(ctx context.Context, h *file) error {
-	return f.flushFiles(ctx, []*file{h})
+	_, err := f.flushFiles(ctx, []*file{h}, f.waitingUpdate(ctx))
+	return err
 }
 
 // shrink removes what lies behind size. If that is too much for one Update it

@@ -220,7 +220,7 @@ func (g *group) grow(ctx context.Context, end, skip, to int64) error {
 	h.touch()
 	err := g.seal(ctx, g.files[0], skip, to)
 	if err == nil {
-		err = g.run(ctx)
+		_, err = g.run(g.tree.waitingUpdate(ctx))
 	}
 	if err != nil {
 		h.size, h.mtime, h.ctime = size, mtime, ctime

@@ -4,7 +4,8 @@
 #   scripts/conformance.sh DIR [SUBDIR...]
 #
 # DIR is its checkout, built: DIR/pjdfstest is there. Needs root and prove. Ends
-# with the counts, and with 1 if anything failed. JOBS is for prove -j.
+# with the counts, and with 1 if anything failed. JOBS is for prove -j;
+# AT=tmp runs it in the filesystem in memory.
 set -euo pipefail
 checkout=${1:?usage: conformance.sh DIR [SUBDIR...]}
 checkout=$(cd "$checkout" && pwd)
@@ -32,8 +33,9 @@ enclave=(--config "$work/volume.hcl" --sim-cpu "$work/cpu" --log error)
 tests=("$checkout/tests")
 [ $# = 0 ] || tests=("${@/#/$checkout/tests/}")
 chmod 755 "$work" "$work/mnt"
-mkdir -m 755 "$work/mnt/run"
-cd "$work/mnt/run"
+run=$work/mnt/${AT:+$AT/}run
+mkdir -m 755 "$run"
+cd "$run"
 umask 022
 code=0
 prove -j "${JOBS:-2}" -r -v "${tests[@]}" >"$work/tap" 2>&1 || code=$?

@@ -195,6 +195,19 @@ func (s *Store) UpdateReserved(ctx context.Context, fn func(*Tx) error) error {
 	return s.update(ctx, fn, spaceReserved)
 }
 
+// TryUpdateReserved is UpdateReserved for who holds what others need meanwhile: if it
+// had to wait for the host, it changes nothing and returns a function that waits, which
+// must be called; then it is worth another try.
+func (s *Store) TryUpdateReserved(fn func(*Tx) error) (wait func(context.Context) error, err error) {
+	first, err := s.attemptOnce(s.resident(), func(v *tree.View) error {
+		return s.tryUpdate(v, &Tx{writable: true, base: viewReader{v}}, fn, spaceReserved)
+	})
+	if first == nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error { return asDamage(first(ctx)) }, nil
+}
+
 func (s *Store) update(ctx context.Context, fn func(*Tx) error, class spaceClass) error {
 	s.uses.Add(1)
 	return s.updateTx(ctx, func() *Tx { return &Tx{writable: true} }, fn, class)
@@ -222,28 +235,42 @@ func (s *Store) updateTx(ctx context.Context, begin func() *Tx, fn func(*Tx) err
 // attempt calls try, with mu held and a view of the present state, until it
 // neither misses a node nor has to wait for something.
 func (s *Store) attempt(ctx context.Context, try func(*tree.View) error) error {
-	s.mu.Lock()
-	v := s.tree.Resident()
-	s.mu.Unlock()
+	v := s.resident()
 	for {
-		tick, err := s.tryOnce(v, try)
-		var w errWait
-		switch {
-		case errors.Is(err, tree.ErrMiss):
-			err = v.Fetch(ctx)
-			s.endView(tick)
-		case errors.As(err, &w):
-			err = w.wait(ctx)
-		default:
+		wait, err := s.attemptOnce(v, try)
+		if wait == nil {
 			return err
 		}
-		if err != nil {
+		if err := wait(ctx); err != nil {
 			return asDamage(err)
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 	}
+}
+
+func (s *Store) resident() *tree.View {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tree.Resident()
+}
+
+// attemptOnce makes one attempt. If it missed a node or has to wait for something it
+// returns what does that, without any lock; it must be called.
+func (s *Store) attemptOnce(v *tree.View, try func(*tree.View) error) (wait func(context.Context) error, err error) {
+	tick, err := s.tryOnce(v, try)
+	var w errWait
+	switch {
+	case errors.Is(err, tree.ErrMiss):
+		return func(ctx context.Context) error {
+			defer s.endView(tick)
+			return v.Fetch(ctx)
+		}, nil
+	case errors.As(err, &w):
+		return w.wait, nil
+	}
+	return nil, err
 }
 
 // tryOnce makes one attempt. After tree.ErrMiss what is missing is kept on the

@@ -19,3 +19,6 @@ func (k *Known) Has(i fs.Ino) bool { return k.k.has(i) }
 
 // Empty reports whether nothing is kept.
 func (k *Known) Empty() bool { return len(k.k.pages) == 0 && len(k.k.more) == 0 }
+
+// MaxHandles is how many files are kept open.
+const MaxHandles = maxHandles

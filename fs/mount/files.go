@@ -28,7 +28,7 @@ func (b *bridge) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateO
 	}
 	br.entry(&out.EntryOut, a)
 	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
-	br.handles.put(h)
+	br.handles.put(h).release()
 	return fuse.OK
 }
 

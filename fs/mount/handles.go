@@ -2,9 +2,8 @@ package mount
 
 import (
 	"container/list"
-	"errors"
-	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/coffer-fs/coffer/fs"
 )
@@ -20,14 +19,27 @@ type handles struct {
 	tree *fs.Tree
 
 	mu     sync.Mutex
-	byIno  map[fs.Ino]*list.Element // of *fs.Handle
+	byIno  map[fs.Ino]*list.Element // of *handle
 	recent list.List                // the latest first
+}
+
+// handle is closed by the last one who uses it, so that nobody waits for the host on
+// behalf of another: being among the handles is a use too.
+type handle struct {
+	*fs.Handle
+	users atomic.Int32
+}
+
+func (h *handle) release() {
+	if h.users.Add(-1) == 0 {
+		_ = h.Close() // closed once only; nothing else can fail
+	}
 }
 
 func newHandles(t *fs.Tree) *handles { return &handles{tree: t, byIno: map[fs.Ino]*list.Element{}} }
 
-// get returns the handle of a file, nil if there is none.
-func (hs *handles) get(i fs.Ino) *fs.Handle {
+// get returns the handle of a file, nil if there is none. The caller must release it.
+func (hs *handles) get(i fs.Ino) *handle {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	e := hs.byIno[i]
@@ -35,16 +47,23 @@ func (hs *handles) get(i fs.Ino) *fs.Handle {
 		return nil
 	}
 	hs.recent.MoveToFront(e)
-	return e.Value.(*fs.Handle)
+	h := e.Value.(*handle)
+	h.users.Add(1)
+	return h
 }
 
-// put keeps a handle that was just opened. If there is one already, or there are
-// too many, one is closed: calls under way end well, later ones come back.
-func (hs *handles) put(h *fs.Handle) {
+// put keeps a handle that was just opened, or, if there is one already, closes it, and
+// returns the one that is kept. The caller must release it. If there are too many the
+// least recent one goes.
+func (hs *handles) put(opened *fs.Handle) *handle {
+	h := &handle{Handle: opened}
+	h.users.Store(2)
 	hs.mu.Lock()
-	var old *fs.Handle
-	if hs.byIno[h.Ino()] != nil {
-		old = h
+	var old *handle
+	if e := hs.byIno[h.Ino()]; e != nil {
+		old, h = h, e.Value.(*handle)
+		old.users.Store(1)
+		h.users.Add(1)
 	} else {
 		hs.byIno[h.Ino()] = hs.recent.PushFront(h)
 		if hs.recent.Len() > maxHandles {
@@ -52,61 +71,55 @@ func (hs *handles) put(h *fs.Handle) {
 		}
 	}
 	hs.mu.Unlock()
-	shut(old)
+	if old != nil {
+		old.release()
+	}
+	return h
 }
 
-// remove takes a handle out. Callers hold mu.
-func (hs *handles) remove(e *list.Element) *fs.Handle {
-	h := hs.recent.Remove(e).(*fs.Handle)
+// remove takes a handle out, which the caller then releases. Callers hold mu.
+func (hs *handles) remove(e *list.Element) *handle {
+	h := hs.recent.Remove(e).(*handle)
 	delete(hs.byIno, h.Ino())
 	return h
 }
 
-// forget closes the handle of a file, if there is one.
+// forget lets the handle of a file go, if there is one.
 func (hs *handles) forget(i fs.Ino) {
 	hs.mu.Lock()
-	var old *fs.Handle
+	var old *handle
 	if e := hs.byIno[i]; e != nil {
 		old = hs.remove(e)
 	}
 	hs.mu.Unlock()
-	shut(old)
+	if old != nil {
+		old.release()
+	}
 }
 
-// closeAll closes what is still open.
+// closeAll lets go of all. Nothing is in use any more.
 func (hs *handles) closeAll() {
 	hs.mu.Lock()
-	var left []*fs.Handle
+	var left []*handle
 	for hs.recent.Len() > 0 {
 		left = append(left, hs.remove(hs.recent.Back()))
 	}
 	hs.mu.Unlock()
 	for _, h := range left {
-		shut(h)
-	}
-}
-
-func shut(h *fs.Handle) {
-	if h != nil {
-		_ = h.Close() // closed once only; nothing else can fail
+		h.release()
 	}
 }
 
 // with calls do with the handle of a file, opening it if need be.
 func (hs *handles) with(i fs.Ino, do func(*fs.Handle) error) error {
-	for {
-		h := hs.get(i)
-		if h == nil {
-			var err error
-			if h, err = hs.tree.OpenInode(background, i); err != nil {
-				return err
-			}
-			hs.put(h)
-		}
-		err := do(h)
-		if !errors.Is(err, os.ErrClosed) || hs.get(i) == h {
+	h := hs.get(i)
+	if h == nil {
+		opened, err := hs.tree.OpenInode(background, i)
+		if err != nil {
 			return err
 		}
-		// It was closed to make room before do could use it: once more.
+		h = hs.put(opened)
 	}
+	defer h.release()
+	return do(h.Handle)
 }

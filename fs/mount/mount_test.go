@@ -45,12 +45,17 @@ func newFS(t *testing.T, capacity int64) *fs.FS {
 	if _, err := os.Stat("/dev/fuse"); err != nil {
 		t.Skip("this machine has no /dev/fuse")
 	}
-	ctx := context.Background()
 	v := memhost.New(memhost.Options{Forgetful: true})
 	storetest.Create(t, v, capacity)
 	st := storetest.Open(t, v)
-	check(t, fs.Format(ctx, st, uint32(os.Getuid()), uint32(os.Getgid())))
-	f, err := fs.Open(ctx, st, fs.Options{})
+	check(t, fs.Format(context.Background(), st, uint32(os.Getuid()), uint32(os.Getgid())))
+	return openFS(t, st)
+}
+
+// openFS opens the filesystem of a store, for newFS.
+func openFS(t *testing.T, st *store.Store) *fs.FS {
+	t.Helper()
+	f, err := fs.Open(context.Background(), st, fs.Options{})
 	check(t, err)
 	t.Cleanup(func() {
 		if err := f.Close(); err != nil {
