@@ -111,6 +111,7 @@ var classes = []class{
 	{mail.ErrTopic, exitUsage, "an example: --topic orders-2"},
 	{mount.ErrBusy, exitMountBusy, "coffer umount it, or mount somewhere else"},
 	{mount.ErrMountPoint, exitMountPoint, "make an empty directory for it"},
+	{mount.ErrNotAllowed, exitMountPoint, `do it as root, or see "Mount it" in docs/operations.md`},
 	{config.ErrInvalid, exitConfig, "docs/operations.md shows a whole one"},
 	{policy.ErrInvalid, exitConfig, "docs/operations.md shows a whole one"},
 	{coffer.ErrNotConfigured, exitConfig, "set persistentFileSystemSize"},

@@ -34,6 +34,8 @@ var (
 	// ErrBusy: something is mounted there already, or is what a mount whose
 	// server died left behind.
 	ErrBusy = errors.New("mount point is busy")
+	// ErrNotAllowed: this user, who is not root, can't mount there, or not for others.
+	ErrNotAllowed = errors.New("this user may not mount")
 )
 
 // Options of a mount. The zero value is the default.
@@ -104,7 +106,7 @@ func New(f *fs.FS, point string, o Options) (*Mount, error) {
 	b := newBridge(f, o.Logger)
 	server, err := fuse.NewServer(b, point, fuseOptions)
 	if err != nil {
-		return nil, fmt.Errorf("mount on %q: %w", point, err)
+		return nil, fmt.Errorf("mount on %q: %w", point, explain(err, o))
 	}
 	go server.Serve()
 	if err := server.WaitMount(); err != nil {
