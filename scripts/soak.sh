@@ -13,6 +13,7 @@ REPO=$PWD
 coffer=$PWD/bin/coffer
 WORK=$(mktemp -d "${SOAK_DIR:-${TMPDIR:-/tmp}}/coffer-soak.XXXXXX")
 export REPO WORK
+LIMIT_MIB=256
 
 cleanup() {
 	local code=$?
@@ -35,8 +36,11 @@ mounted() {
 	"$coffer" mount "$WORK/volume" "$WORK/mnt" --allow-other --log-file "$WORK/mount.log" "${enclave[@]}"
 	serving=$("$coffer" info "$WORK/volume" --json | sed -n 's/.*"pid": \([0-9]*\).*/\1/p')
 }
+# resident notes how much memory the mount's process has had at most, in KiB.
+resident() { sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$serving/status" >>"$WORK/resident"; }
 # crash kills the mount's process and mounts the volume again.
 crash() {
+	resident
 	kill -9 "$serving"
 	while [ -d "/proc/$serving" ]; do sleep 0.05; done
 	umount -l "$WORK/mnt"
@@ -57,13 +61,16 @@ for name in "${names[@]}"; do
 	MNT=$WORK/mnt/$name
 	mkdir -m 755 "$MNT"
 	begun=$(date +%s%N)
+	: >"$WORK/resident"
 	# A subshell of our own: it can use crash, and what it changes ends with it.
 	(cd "$MNT" && set -euo pipefail && . "$REPO/scripts/soak/$name.sh")
 	serving=$("$coffer" info "$WORK/volume" --json | sed -n 's/.*"pid": \([0-9]*\).*/\1/p')
-	rss=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$serving/status")
 	rm -rf "$MNT"
+	resident
+	rss=$(sort -n "$WORK/resident" | tail -1)
 	awk -v n="$name" -v ns=$(($(date +%s%N) - begun)) -v rss="$rss" \
 		'BEGIN { printf "   ok: %s, %.1f s, at most %d MiB resident\n", n, ns/1e9, rss/1024 }'
+	[ "$rss" -lt $((LIMIT_MIB << 10)) ] || die "a mount has less than $LIMIT_MIB MiB resident (docs/performance.md)"
 done
 "$coffer" umount "$WORK/mnt"
 "$coffer" check "$WORK/volume" "${enclave[@]}"

@@ -66,9 +66,31 @@ func ended(child *exec.Cmd, dir string) error {
 	return fmt.Errorf("mount on %q: the background process ended: %w", dir, errors.Join(err, io.ErrUnexpectedEOF))
 }
 
+// inherited are the open files that this process was given by the one that started it,
+// beside the standard ones and readyFD. It must be called before anything is opened:
+// what is opened here is marked to be closed by the next program, but not by all
+// libraries.
+func inherited(readyFD int) ([]int, error) {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return nil, err
+	}
+	var fds []int
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || fd <= 2 || fd == readyFD {
+			continue
+		}
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			fds = append(fds, fd)
+		}
+	}
+	return fds, nil
+}
+
 // detach lets go of all that was given to this process by the one that started
 // it, and says that it is ready. What is logged goes to logFile, or nowhere.
-func detach(readyFD int, logFile string) error {
+func detach(readyFD int, given []int, logFile string) error {
 	if logFile == "" {
 		logFile = os.DevNull
 	}
@@ -79,6 +101,11 @@ func detach(readyFD int, logFile string) error {
 	defer log.Close()
 	if err := os.Chdir("/"); err != nil {
 		return err
+	}
+	for _, fd := range given { // somebody may wait for it to be closed, or unlocked
+		if err := unix.Close(fd); err != nil {
+			return fmt.Errorf("detach: close file %d: %w", fd, err)
+		}
 	}
 	if err := unix.Dup3(int(log.Fd()), int(os.Stderr.Fd()), 0); err != nil {
 		return fmt.Errorf("detach: %w", err)

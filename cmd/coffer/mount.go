@@ -21,7 +21,8 @@ type mountFlags struct {
 	enclaveFlags
 	foreground, readOnly, allowOther, debug bool
 	logFile                                 string
-	readyFD                                 int // see background
+	readyFD                                 int   // see background
+	given                                   []int // see detach
 }
 
 func newMount() *cobra.Command {
@@ -77,11 +78,15 @@ const mountedLine = "mounted on "
 //  4. say so, and let go of who started it
 //  5. wait, close the volume
 func (f *mountFlags) serve(c *cobra.Command, volume, dir string) error {
-	switch {
-	case f.readyFD != 0:
-		signal.Ignore(syscall.SIGPIPE) // who started it may be gone
-	case f.logFile != "":
+	if f.readyFD == 0 && f.logFile != "" {
 		return usageError("leave one out", "--log-file is for mounts in the background, not for --foreground")
+	}
+	if f.readyFD != 0 {
+		signal.Ignore(syscall.SIGPIPE) // who started it may be gone
+		var err error
+		if f.given, err = inherited(f.readyFD); err != nil {
+			return err
+		}
 	}
 	o, closeHost, err := f.mountOptions(c, volume)
 	if err != nil {
@@ -179,7 +184,7 @@ func serveControl(volume string, v *coffer.Volume, o coffer.Options) (stop func(
 // ready says that the filesystem can be used.
 func (f *mountFlags) ready(c *cobra.Command, dir string) error {
 	if f.readyFD != 0 {
-		return detach(f.readyFD, f.logFile)
+		return detach(f.readyFD, f.given, f.logFile)
 	}
 	_, err := fmt.Fprintf(c.OutOrStdout(), "%s%s\n", mountedLine, dir)
 	return err
