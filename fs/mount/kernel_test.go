@@ -24,6 +24,7 @@ import (
 var kernelTests = map[string]func(t *testing.T, dir string){
 	"Mmap": testMmap, "UserWriteClears": testUserWriteClears, "Permissions": testPermissions,
 	"CopyRange": testCopyRange, "Sticky": testSticky, "TextBusy": testTextBusy, "RemovedDir": testRemovedDir,
+	"RecordLocks": testRecordLocks,
 }
 
 func TestKernel(t *testing.T) {
@@ -157,6 +158,32 @@ func testCopyRange(t *testing.T, dir string) {
 	check(t, err)
 	if !bytes.Equal(got, append(make([]byte, 10), want[1:]...)) {
 		t.Errorf("%d bytes that are not the same", len(got))
+	}
+}
+
+// testRecordLocks: the record locks of one process do not keep it out itself, as POSIX
+// has it and against what go-fuse's posixtest wants (see TestPosix); those of an open
+// file keep out all others.
+func testRecordLocks(t *testing.T, dir string) {
+	name := filepath.Join(dir, "locked")
+	first, err := os.Create(name)
+	check(t, err)
+	defer first.Close()
+	second, err := os.OpenFile(name, os.O_RDWR, 0)
+	check(t, err)
+	defer second.Close()
+	lock := func(f *os.File, command int, kind int16) error {
+		return unix.FcntlFlock(f.Fd(), command, &unix.Flock_t{Type: kind})
+	}
+	check(t, lock(first, unix.F_SETLK, unix.F_WRLCK))
+	check(t, lock(second, unix.F_SETLK, unix.F_RDLCK))
+	if err := lock(second, unix.F_OFD_SETLK, unix.F_WRLCK); !errors.Is(err, unix.EAGAIN) {
+		t.Errorf("an open file's lock beside the process's: %v", err)
+	}
+	check(t, lock(first, unix.F_SETLK, unix.F_UNLCK))
+	check(t, lock(second, unix.F_OFD_SETLK, unix.F_WRLCK))
+	if err := lock(first, unix.F_SETLK, unix.F_RDLCK); !errors.Is(err, unix.EAGAIN) {
+		t.Errorf("the process's lock beside an open file's: %v", err)
 	}
 }
 

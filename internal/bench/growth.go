@@ -54,8 +54,8 @@ var probes = []workload{
 const (
 	probeBytes = 64 << 20
 	probeFiles = 5000
-	agedSize   = "1g"
-	agedBytes  = 1 << 30
+	agedSize   = "2g"
+	agedBytes  = 2 << 30
 	// perDirectory is how many files fill puts into one directory.
 	perDirectory = 1000
 	fillers      = 4
