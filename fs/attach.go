@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"slices"
 	"syscall"
@@ -58,7 +59,7 @@ func (m *mounts) above(t *Tree, i Ino) (spot, bool) {
 // Attach shows other at directory dir, which is made if it is not there. It must
 // be called before f is used otherwise, and other must stay open as long as f.
 func (f *FS) Attach(dir string, other *FS) error {
-	if err := f.MkdirAll(dir, 0o777|fs.ModeSticky); err != nil {
+	if err := f.attachPoint(dir); err != nil {
 		return err
 	}
 	n, err := f.resolve(context.Background(), dir, true)
@@ -75,6 +76,21 @@ func (f *FS) Attach(dir string, other *FS) error {
 	f.attached.on[s], f.attached.below[other.tree] = other.tree, s
 	f.attached.all = append(f.attached.all, Attachment{n.tree, n.Ino, other.tree})
 	return nil
+}
+
+// attachPoint makes the directory if it is not there, also in a full volume: nothing
+// could be removed from one that could not be opened.
+func (f *FS) attachPoint(dir string) error {
+	const perm = 0o777 | fs.ModeSticky
+	err := f.MkdirAll(dir, perm)
+	if !errors.Is(err, syscall.ENOSPC) {
+		return err
+	}
+	p, err := f.parent(context.Background(), dir)
+	if err == nil {
+		_, err = p.tree.makeAnyway(context.Background(), p.dir, p.name, NewNode{Mode: syscall.S_IFDIR | unixMode(perm)})
+	}
+	return pathError("attach", dir, err)
 }
 
 // busy gives EBUSY for a name that an attached filesystem hides: it can be neither

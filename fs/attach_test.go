@@ -2,12 +2,14 @@ package fs_test
 
 import (
 	"errors"
+	"fmt"
 	iofs "io/fs"
 	"syscall"
 	"testing"
 
 	"github.com/coffer-fs/coffer/fs"
 	"github.com/coffer-fs/coffer/fs/fstest"
+	"github.com/coffer-fs/coffer/store/host/memhost"
 )
 
 // attached returns two filesystems, the second at /mnt/in of the first.
@@ -87,4 +89,32 @@ func TestAttachBounds(t *testing.T) {
 	if _, err := outer.Stat("/moved/in/renamed"); err != nil {
 		t.Errorf("after its parent was moved: %v", err)
 	}
+}
+
+// A full volume can be opened with another attached to it: to make room in it.
+func TestAttachToFull(t *testing.T) {
+	v := memhost.New(memhost.Options{Forgetful: true})
+	formatted(t, v, 8<<20)
+	f := opened(t, v, fs.Options{})
+	fill := func(what string, do func(i int) error) {
+		t.Helper()
+		for i := range 100_000 {
+			if err := do(i); err != nil {
+				if !errors.Is(err, syscall.ENOSPC) {
+					t.Fatalf("%s %d: %v", what, i, err)
+				}
+				return
+			}
+		}
+		t.Fatalf("no end of %s", what)
+	}
+	fill("files", func(i int) error { return f.WriteFile(fmt.Sprintf("/%d", i), make([]byte, 256<<10), 0o600) })
+	fill("directories", func(i int) error { return f.Mkdir(fmt.Sprintf("/d%d", i), 0o700) })
+	if err := f.Mkdir("/more", 0o700); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("it is not full: %v", err)
+	}
+	must(t, f.Attach("/tmp", fstest.Memory(t)))
+	must(t, f.WriteFile("/tmp/file", make([]byte, 1<<20), 0o600))
+	must(t, f.Remove("/0"))
+	must(t, f.Mkdir("/more", 0o700))
 }

@@ -22,6 +22,15 @@ type NewNode struct {
 
 // Make makes a file of any type. EEXIST, ENOTDIR, ENOENT, EMLINK, ENOSPC.
 func (f *Tree) Make(ctx context.Context, dir Ino, name string, node NewNode) (Attr, error) {
+	return f.makeBy(ctx, f.update, dir, name, node)
+}
+
+// makeAnyway is Make that may use the reserve which a full volume keeps.
+func (f *Tree) makeAnyway(ctx context.Context, dir Ino, name string, node NewNode) (Attr, error) {
+	return f.makeBy(ctx, f.updateFreeing, dir, name, node)
+}
+
+func (f *Tree) makeBy(ctx context.Context, update func(context.Context, func(*store.Tx) error) error, dir Ino, name string, node NewNode) (Attr, error) {
 	if err := checkNewName(name); err != nil {
 		return Attr{}, err
 	}
@@ -32,7 +41,7 @@ func (f *Tree) Make(ctx context.Context, dir Ino, name string, node NewNode) (At
 		return Attr{}, syscall.ENAMETOOLONG
 	}
 	var a Attr
-	err := f.update(ctx, func(tx *store.Tx) (err error) {
+	err := update(ctx, func(tx *store.Tx) (err error) {
 		a, err = f.make(tx, dir, name, node)
 		return err
 	})
