@@ -176,6 +176,7 @@ func ParseHeader(b []byte) (Header, error) {
 	slots, olds := int(b[40]), int(b[41])
 	bad := h.SegmentShift < MinSegmentShift || h.SegmentShift > MaxSegmentShift ||
 		slots == 0 || slots > MaxSlots || olds > MaxOlder || b[42] != 0 || b[43] != 0 ||
+		publicSize < headerFixed ||
 		uint64(publicSize)+uint64((slots+olds)*wrapSize) != uint64(len(b))
 	if bad {
 		return Header{}, fmt.Errorf("volume header: %w", ErrDamaged)

@@ -2,6 +2,7 @@ package seal_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"testing"
 
@@ -119,6 +120,12 @@ func TestHeaderLimits(t *testing.T) {
 	b, _ := header(t, seal.Keyring{1: key.New()}, slotFor(1, 1))
 	if _, err := seal.ParseHeader(append(b, make([]byte, seal.MaxHeaderSize)...)); !errors.Is(err, seal.ErrDamaged) {
 		t.Errorf("a header over the limit: %v", err)
+	}
+	// One whose public part ends before its fixed part does, and the sizes add up.
+	short := append([]byte(nil), b[:2+48]...)
+	binary.BigEndian.PutUint32(short[36:], 2)
+	if _, err := seal.ParseHeader(short); !errors.Is(err, seal.ErrDamaged) {
+		t.Errorf("a header with a public part of 2 bytes: %v", err)
 	}
 }
 
