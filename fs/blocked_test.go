@@ -36,6 +36,7 @@ func TestBlockedHost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			watchdog(t, time.Minute)
 			f, s, g := coldFS(t)
+			must(t, f.Mkdir("changed", 0o755)) // for a checkpoint to write
 			must(t, writeAt(f, "warm", []byte("dirty"), 5000))
 			must(t, writeAt(f, "pieces", make([]byte, fs.BlockSize), 2*pieces*fs.BlockSize-2*fs.BlockSize))
 			held, let := g.Arm(c.ops)
@@ -44,6 +45,7 @@ func TestBlockedHost(t *testing.T) {
 			select {
 			case <-held:
 			case err := <-stuck:
+				let()
 				t.Fatalf("the host was not asked: %v", err)
 			}
 			meanwhile(t, f)
