@@ -71,6 +71,23 @@ func (f *FS) openFile(ctx context.Context, name string, flag int, perm fs.FileMo
 	}
 }
 
+// openNamed opens a file that still has a name once it is open: one that lost its last
+// name before may be about to be deleted by whoever took it. ENOENT.
+func openNamed(ctx context.Context, n node) (*Handle, error) {
+	h, err := n.tree.OpenInode(ctx, n.Ino)
+	if err != nil {
+		return nil, err
+	}
+	a, err := h.Attr(ctx)
+	if err == nil && a.Links == 0 {
+		err = syscall.ENOENT
+	}
+	if err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	return h, nil
+}
+
 func (f *FS) openNode(ctx context.Context, name string, a node, flag int) (*File, error) {
 	writes := flag&(os.O_WRONLY|os.O_RDWR) != 0
 	file := &File{tree: a.tree, mounts: &f.attached, name: name, ino: a.Ino, dir: a.IsDir(), flag: flag}
@@ -88,7 +105,7 @@ func (f *FS) openNode(ctx context.Context, name string, a node, flag int) (*File
 	case writes && a.tree.options.ReadOnly:
 		return nil, syscall.EROFS
 	}
-	h, err := a.tree.OpenInode(ctx, a.Ino)
+	h, err := openNamed(ctx, a)
 	if err != nil {
 		return nil, err
 	}
