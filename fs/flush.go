@@ -16,6 +16,13 @@ type pending struct {
 	news   []mapped // sealed, in order
 	inline []byte   // instead of extents, nil if not
 	blocks []int64  // that are being flushed
+	edits  uint64   // of the file when they were sealed
+}
+
+// current reports whether what was sealed is still what is buffered. Callers hold the
+// file's mu.
+func (p *pending) current() bool {
+	return p.edits == p.file.edits && len(p.blocks) == len(p.file.blocks)
 }
 
 // group brings what is buffered of some files to the volume in one Update, so
@@ -65,8 +72,11 @@ const maxYields = 4
 // flushAll brings everything buffered to the volume. It leaves keep locked, if there
 // is one, unless it fails.
 func (f *Tree) flushAll(ctx context.Context, keep *file) error {
+	fl := f.newFlush()
+	defer fl.Close()
+	g := &group{tree: f, flush: fl}
 	for yields := 0; ; yields++ {
-		wait, err := f.flushHeld(ctx, keep, yields < maxYields)
+		wait, err := f.flushHeld(ctx, g, keep, yields < maxYields)
 		if wait == nil {
 			return err
 		}
@@ -80,7 +90,7 @@ func (f *Tree) flushAll(ctx context.Context, keep *file) error {
 // yield it does not wait for the host while it holds them, but returns what must be
 // waited for; keep is then not locked. Batches that wait to be appended are the
 // exception: whoever writes faster than the host has to be held up.
-func (f *Tree) flushHeld(ctx context.Context, keep *file, yield bool) (wait func(context.Context) error, err error) {
+func (f *Tree) flushHeld(ctx context.Context, g *group, keep *file, yield bool) (wait func(context.Context) error, err error) {
 	f.flushMu.Lock()
 	defer f.flushMu.Unlock()
 	held := f.holdChanged(keep)
@@ -91,7 +101,7 @@ func (f *Tree) flushHeld(ctx context.Context, keep *file, yield bool) (wait func
 	if !yield {
 		update = f.waitingUpdate(ctx)
 	}
-	wait, err = f.flushFiles(ctx, held, update)
+	wait, err = g.flushFiles(ctx, held, update)
 	for _, h := range held {
 		if h != keep || err != nil || wait != nil {
 			h.mu.Unlock()
@@ -125,20 +135,24 @@ func (f *Tree) newFlush() *store.Flush {
 }
 
 // flushFiles brings what is buffered of some files to the volume. They are
-// locked.
-func (f *Tree) flushFiles(ctx context.Context, files []*file, update updater) (wait func(context.Context) error, err error) {
-	fl := f.newFlush()
-	defer fl.Close()
-	g := &group{tree: f, flush: fl}
+// locked. What an earlier attempt sealed and nobody changed is not sealed again.
+func (g *group) flushFiles(ctx context.Context, files []*file, update updater) (wait func(context.Context) error, err error) {
+	earlier := g.files
+	g.files = nil
 	for _, h := range files {
 		if h.gone || !h.changed() {
 			continue
 		}
-		p := &pending{file: h}
-		g.files = append(g.files, p)
-		if err := g.seal(ctx, p, 0, 0); err != nil {
-			return nil, err
+		var p *pending
+		if i := slices.IndexFunc(earlier, func(p *pending) bool { return p.file == h && p.current() }); i >= 0 {
+			p = earlier[i]
+		} else {
+			p = &pending{file: h, edits: h.edits}
+			if err := g.seal(ctx, p, 0, 0); err != nil {
+				return nil, err
+			}
 		}
+		g.files = append(g.files, p)
 	}
 	return g.run(update)
 }

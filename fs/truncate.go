@@ -80,7 +80,10 @@ func (s sizing) apply(tx *store.Tx, i Ino) (more bool, err error) {
 // flushOne brings what is buffered of one file to the volume. Nothing that was
 // written before may be buffered of another one. Callers hold h.mu.
 func (f *Tree) flushOne(ctx context.Context, h *file) error {
-	_, err := f.flushFiles(ctx, []*file{h}, f.waitingUpdate(ctx))
+	fl := f.newFlush()
+	defer fl.Close()
+	g := &group{tree: f, flush: fl}
+	_, err := g.flushFiles(ctx, []*file{h}, f.waitingUpdate(ctx))
 	return err
 }
 
