@@ -24,6 +24,7 @@ var children = map[string]func(dir string) error{
 	"hold":   holdVolume,
 	"write":  writeUntilFenced,
 	"full":   fillFileSystem,
+	"come":   receiveFull,
 	"points": pointsUntilKilled,
 }
 
@@ -172,25 +173,25 @@ func TestTakeoverFromAnotherProcess(t *testing.T) {
 	}
 }
 
-// TestFullFileSystem runs on a small tmpfs, in a child with mounts of its own.
-func TestFullFileSystem(t *testing.T) {
+// These run on a small tmpfs, in a child with mounts of its own.
+func TestFullFileSystem(t *testing.T)          { onSmallFileSystem(t, "full") }
+func TestReceiveOnFullFileSystem(t *testing.T) { onSmallFileSystem(t, "come") }
+
+func onSmallFileSystem(t *testing.T, child string) {
 	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	if os.Getuid() != 0 {
 		attr.Cloneflags |= syscall.CLONE_NEWUSER
 		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
 		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
 	}
-	c := startChild(t, "full", t.TempDir(), attr)
+	c := startChild(t, child, t.TempDir(), attr)
 	c.says("done")
 	c.ends()
 }
 
 func fillFileSystem(mount string) error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("make mounts private: %w", err)
-	}
-	if err := unix.Mount("tmpfs", mount, "tmpfs", 0, "size=4m"); err != nil {
-		return fmt.Errorf("mount: %w", err)
+	if err := smallFileSystem(mount); err != nil {
+		return err
 	}
 	dir := filepath.Join(mount, "volume")
 	if err := local.Create(dir); err != nil {
