@@ -115,7 +115,7 @@ bench-cleaning:
 # Sending volumes, beside cat of the same bytes into the same kind of pipe.
 .PHONY: bench-send
 bench-send:
-	$(GO) test ./store/host/transfer -run '^$$' -bench . -benchtime 5x
+	$(GO) test ./store/host/transfer -run '^$$' -bench . -benchtime 11x
 
 # make conformance PJDFSTEST=dir, a built pjdfstest
 .PHONY: conformance

@@ -152,8 +152,15 @@ func (t *tree) arrive(ctx context.Context) error {
 
 func (t *tree) arriveFrom(ctx context.Context, dir *os.File) error {
 	m, err := stagedManifest(dir)
-	if err != nil {
+	if errors.Is(err, os.ErrNotExist) { // step 3 was cut off
+		return t.removeArrived()
+	} else if err != nil {
 		return damaged(err)
+	}
+	if r, _, err := t.received(ctx); err != nil {
+		return err
+	} else if r.Point == m.ID { // so was it, or was not begun
+		return t.removeArrived()
 	}
 	// 1. Segments.
 	keep := make(map[string]bool, len(m.Segments))
@@ -197,6 +204,10 @@ func (t *tree) arriveFrom(ctx context.Context, dir *os.File) error {
 		return err
 	}
 	// 3. What is left of the transfer.
+	return t.removeArrived()
+}
+
+func (t *tree) removeArrived() error {
 	if err := removeStaged(t.root, arrivedName); err != nil {
 		return err
 	}

@@ -149,6 +149,7 @@ func TestKilledBetweenPoints(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	rng := rand.New(rand.NewPCG(seed, 0))
 	dir := newVolume(t)
+	must(t, os.Mkdir(filepath.Join(dir, "points"), 0o700)) // as the first one would
 	w := acquire(t, dir)
 	v := open(t, dir)
 	for round := range 12 {
