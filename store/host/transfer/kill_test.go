@@ -122,3 +122,30 @@ func killUntilReceived(t *testing.T, rng *rand.Rand, dir string, b []byte, check
 		}
 	}
 }
+
+// What had arrived and is in its place is removed last, and that may be cut off anywhere.
+func TestArrivalCutOff(t *testing.T) {
+	s := newSourceOf(t, seeded(t), 64<<10)
+	first := s.point("first")
+	s.change()
+	second := s.point("second")
+	whole, _ := stream(t, first, nil)
+	grown, m := stream(t, second, first)
+	dir := filepath.Join(t.TempDir(), "copy")
+	must(t, receive(dir, whole))
+	must(t, receive(dir, grown))
+	arrived := filepath.Join(dir, "arrived")
+	for name, files := range map[string]map[string][]byte{
+		"nothing":      {},
+		"a tail":       {"1.tail": []byte("x")},
+		"the manifest": {"manifest": m.Append(nil)},
+		"both":         {"manifest": m.Append(nil), "1.tail": []byte("x"), "progress": nil},
+	} {
+		must(t, os.Mkdir(arrived, 0o700))
+		for file, b := range files {
+			must(t, os.WriteFile(filepath.Join(arrived, file), b, 0o600))
+		}
+		t.Log(name)
+		same(t, dir, second)
+	}
+}
