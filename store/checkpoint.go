@@ -332,8 +332,8 @@ func (s *Store) sweep(ctx context.Context) {
 			s.graves = append(s.graves, v)
 		}
 		s.mu.Unlock()
-		if err != nil && !isNotFound(err) {
-			s.logger.Warn("delete segment", "segment", v.seg.id, "error", err)
+		if !isNotFound(err) {
+			s.warn(ctx, fmt.Sprintf("delete segment %d", v.seg.id), err)
 		}
 	}
 }

@@ -1,11 +1,15 @@
 package store_test
 
 import (
+	"bytes"
+	"context"
 	"encoding/binary"
+	"log/slog"
 	"sync"
 	"testing"
 
 	"github.com/coffer-fs/coffer/store"
+	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/host/memhost"
 	"github.com/coffer-fs/coffer/store/storetest"
 )
@@ -75,4 +79,68 @@ func readCounter(t *testing.T, s *store.Store, object uint64) (n uint64) {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// slowDeletes is a host whose deletes take until their context ends, if it can.
+type slowDeletes struct {
+	host.Volume
+	begun chan struct{} // has one once a delete waits
+}
+
+func (v slowDeletes) Acquire(ctx context.Context, o host.AcquireOptions) (host.Writer, error) {
+	w, err := v.Volume.Acquire(ctx, o)
+	return slowDeleter{w, v.begun}, err
+}
+
+type slowDeleter struct {
+	host.Writer
+	begun chan struct{}
+}
+
+func (w slowDeleter) Delete(ctx context.Context, id host.SegmentID) error {
+	if ctx.Done() == nil {
+		return w.Writer.Delete(ctx, id)
+	}
+	select {
+	case w.begun <- struct{}{}:
+	default:
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// What Close cuts short in the background is done by Close, and nothing to warn of.
+func TestCloseDuringDelete(t *testing.T) {
+	v := slowDeletes{memhost.New(memhost.Options{}), make(chan struct{}, 1)}
+	storetest.Create(t, v.Volume, store.MinCapacity)
+	var logged bytes.Buffer
+	s, err := store.Open(bg, v, store.Options{
+		Unlocker: storetest.Unlocker("test"), CheckpointBytes: 64 << 10, Logger: slog.New(slog.NewTextHandler(&logged, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(bg)
+	go func() { <-v.begun; stop() }()
+	for i := uint64(0); ctx.Err() == nil; i++ {
+		err := s.Update(ctx, func(tx *store.Tx) error {
+			return tx.Put(store.Key{Object: 1, Type: 1, Sub: i % 100}, make([]byte, 2000))
+		})
+		if err != nil && ctx.Err() == nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if logged.Len() > 0 {
+		t.Errorf("%s", &logged)
+	}
+	s = storetest.Open(t, v.Volume)
+	if _, err := s.Check(bg, nil); err != nil {
+		t.Error(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -68,6 +68,10 @@ var (
 	ErrNoSnapshot = errors.New("no such snapshot")
 	// ErrSnapshots: the volume has as many snapshots as it may.
 	ErrSnapshots = errors.New("too many snapshots")
+	// ErrSnapshotList: it is damaged which snapshots there are. The present state
+	// can be read, nothing can be changed, and no snapshot be read. It is ErrDamaged
+	// too.
+	ErrSnapshotList = errors.New("the list of snapshots is damaged")
 	// ErrTooLarge: a value, or the changes of one Update, are over the limit.
 	ErrTooLarge = errors.New("too large")
 )

@@ -7,6 +7,7 @@ import (
 
 	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/seal"
+	"github.com/coffer-fs/coffer/store/tree"
 )
 
 // Settled calls fn with the segments that the volume needs, while nothing makes
@@ -122,3 +123,53 @@ func ReencodeScrub(b []byte) ([]byte, error) {
 
 // EncodeScrub encodes a scrub position.
 func EncodeScrub(r ScrubReport) []byte { return encodeScrub(r) }
+
+// OwnItem is an item of the store itself.
+type OwnItem struct {
+	Type  uint8
+	Layer uint64
+	Value []byte
+}
+
+// PutOwn puts items into the map that nobody checked. The next checkpoint writes them.
+func (s *Store) PutOwn(ctx context.Context, items []OwnItem) error {
+	v := s.tree.Resident()
+	for _, i := range items {
+		k := Key{Object: ownObject, Type: i.Type, Sub: i.Layer}
+		for {
+			s.mu.Lock()
+			s.tree.Rebase(v)
+			_, _, err := v.Get(k)
+			if err == nil {
+				s.tree.Put(v, k, i.Value)
+			}
+			s.mu.Unlock()
+			if err == nil {
+				break
+			}
+			if err := v.Fetch(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// SnapshotKey is the key of the record of a snapshot, LayerKey that of what a layer
+// says of a key.
+func SnapshotKey(l uint16) Key     { return layer(l).recordKey() }
+func LayerKey(l uint16, k Key) Key { return layer(l).key(k) }
+
+// Leaf is where the leaf lies that holds, or would hold, a key.
+func (s *Store) Leaf(ctx context.Context, k Key) (leaf tree.Place, err error) {
+	s.mu.Lock()
+	v := s.tree.View(ctx)
+	s.mu.Unlock()
+	err = v.Places(func(p tree.Place) error {
+		if p.Level == 0 && !k.Less(p.Key) {
+			leaf = p
+		}
+		return nil
+	})
+	return leaf, err
+}

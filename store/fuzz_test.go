@@ -90,16 +90,17 @@ func FuzzExtent(f *testing.F) {
 	})
 }
 
-// FuzzOpen gives the whole opening records that a host made up.
 func FuzzSnapshot(f *testing.F) {
 	f.Add(store.EncodeSnapshot(7, 1, 2, 3, "before the upgrade"))
 	f.Add(store.EncodeSnapshot(0, 0, 0, 0, ""))
+	f.Add(store.EncodeSnapshot(1, -1, store.MaxObject+2, 1<<63, "over"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		again, err := store.ReencodeSnapshot(1, b)
 		canonical(t, b, again, err)
 	})
 }
 
+// FuzzOpen gives the whole opening records that a host made up.
 func FuzzOpen(f *testing.F) {
 	v := newVaultForFuzz(f)
 	f.Add(v.host.Record("header"), v.host.Record("root"))

@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"unicode"
 	"unicode/utf8"
 )
@@ -45,10 +46,11 @@ func (l layer) recordKey() Key { return Key{Object: ownObject, Type: typeSnapsho
 func (l layer) first() Key { return Key{Object: uint64(l) << objectBits} }
 func (l layer) end() Key   { return (l + 1).first() }
 
-// usersEnd is behind the keys of users, ownEnd behind all keys that are in use.
+// usersEnd is behind the keys of users; lastKey is the last one that there can be,
+// and not used.
 var (
 	usersEnd = layer(0).end()
-	ownEnd   = Key{Object: ownObject, Type: typeSnapshot + 1}
+	lastKey  = Key{Object: math.MaxUint64, Type: math.MaxUint8, Sub: math.MaxUint64}
 )
 
 // splitKey tells which layer a key of the map is in, 0 being the present state,
@@ -134,6 +136,9 @@ func parseSnapshot(k Key, b []byte) (*snapshot, error) {
 	}
 	if err := CheckSnapshotName(p.name); err != nil {
 		return nil, fmt.Errorf("record of snapshot %d: %w: %w", k.Sub, err, ErrDamaged)
+	}
+	if p.sequence == 0 || p.objects > MaxObject+1 || p.bytes > math.MaxInt64 {
+		return nil, fmt.Errorf("record of snapshot %d: sequence %d, %d objects, %d bytes: %w", k.Sub, p.sequence, p.objects, p.bytes, ErrDamaged)
 	}
 	return p, nil
 }

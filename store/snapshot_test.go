@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"math"
 	"os"
 	"strings"
 	"testing"
@@ -379,16 +381,136 @@ func TestSnapshotRecord(t *testing.T) {
 	if !strings.Contains(string(page), row) {
 		t.Errorf("the page has no record %s", row)
 	}
-	if again, err := store.ReencodeSnapshot(3, b); err != nil || !bytes.Equal(again, b) {
-		t.Errorf("%x, %v", again, err)
+	most := store.EncodeSnapshot(math.MaxUint64, math.MinInt64, store.MaxObject+1, math.MaxInt64, strings.Repeat("n", 255))
+	for _, b := range [][]byte{b, most} {
+		if again, err := store.ReencodeSnapshot(3, b); err != nil || !bytes.Equal(again, b) {
+			t.Errorf("%x, %v", again, err)
+		}
 	}
 	flags := append([]byte{2}, b[1:]...)
 	for _, bad := range []struct {
 		layer uint64
 		b     []byte
-	}{{0, b}, {store.MaxSnapshots + 1, b}, {3, b[:33]}, {3, nil}, {3, flags}, {3, append(bytes.Clone(b), '/')}} {
+	}{
+		{0, b}, {store.MaxSnapshots + 1, b}, {3, b[:33]}, {3, nil}, {3, flags}, {3, append(bytes.Clone(b), '/')},
+		{3, store.EncodeSnapshot(0, 1<<60, 100, 4096, "daily")},                  // no sequence
+		{3, store.EncodeSnapshot(5, 1<<60, store.MaxObject+2, 4096, "daily")},    // more objects than there can be
+		{3, store.EncodeSnapshot(5, 1<<60, 100, math.MaxInt64+1, "daily")},       // or bytes
+		{3, store.EncodeSnapshot(5, 1<<60, 100, 4096, strings.Repeat("n", 256))}, // a name too long
+	} {
 		if _, err := store.ReencodeSnapshot(bad.layer, bad.b); !errors.Is(err, store.ErrDamaged) {
 			t.Errorf("layer %d, %x: %v", bad.layer, bad.b, err)
+		}
+	}
+}
+
+// Records that contradict each other, and items that there are not, are damage.
+func TestSnapshotListRefused(t *testing.T) {
+	record := func(sequence uint64, name string) []byte { return store.EncodeSnapshot(sequence, 1, 1, 1, name) }
+	for name, items := range map[string][]store.OwnItem{
+		"sequence twice": {{Type: 1, Layer: 1, Value: record(5, "a")}, {Type: 1, Layer: 2, Value: record(5, "b")}},
+		"name twice":     {{Type: 1, Layer: 1, Value: record(5, "a")}, {Type: 1, Layer: 2, Value: record(6, "a")}},
+		"malformed":      {{Type: 1, Layer: 1, Value: []byte("record")}},
+		"layer":          {{Type: 1, Layer: store.MaxSnapshots + 1, Value: record(5, "a")}},
+		"type":           {{Type: 2, Layer: 1, Value: record(5, "a")}},
+	} {
+		v := memhost.New(memhost.Options{})
+		storetest.Create(t, v, 8<<20)
+		s := storetest.Open(t, v)
+		if err := errors.Join(s.PutOwn(bg, items), s.Close()); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if _, err := openWith(v, storetest.Secret("test")); !errors.Is(err, store.ErrSnapshotList) || !errors.Is(err, store.ErrDamaged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// spoilLeaf flips a bit of the leaf that holds a key.
+func spoilLeaf(t *testing.T, s *store.Store, h *memhost.Host, k store.Key) {
+	t.Helper()
+	p, err := s.Leaf(bg, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.FlipBit(p.Ptr.Segment, int64(p.Ptr.Offset)+5, 1)
+}
+
+// pad puts so much into an object that it takes nodes of its own, or takes it away.
+func pad(t *testing.T, s *store.Store, there bool) {
+	t.Helper()
+	err := s.Update(bg, func(tx *store.Tx) error {
+		for i := range uint64(40) {
+			k := store.Key{Object: 1 << 40, Type: 9, Sub: i}
+			var err error
+			if there {
+				err = tx.Put(k, make([]byte, 2000))
+			} else {
+				err = tx.Delete(k)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A volume whose list of snapshots is damaged can be read as it is now, and says so;
+// it takes no changes, and no snapshot is read.
+func TestSnapshotListDamaged(t *testing.T) {
+	rng := newRand(t)
+	v := memhost.New(memhost.Options{})
+	storetest.Create(t, v, 16<<20)
+	k := &keeping{files: newFiles(t, rng, 200<<10), s: storetest.Open(t, v)}
+	pad(t, k.s, true)
+	for range 200 {
+		if err := k.files.step(k.s, 6); err != nil {
+			t.Fatal(err)
+		}
+		if len(k.snaps) < 2 {
+			if err := k.take(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	pad(t, k.s, false) // the snapshots have it, in nodes without anything of the present state
+	if err := k.s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(bg, v, store.Options{Unlocker: storetest.Unlocker("test"), ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	spoilLeaf(t, s, v, store.SnapshotKey(1))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openWith(v, storetest.Secret("test")); !errors.Is(err, store.ErrSnapshotList) {
+		t.Fatalf("a writer: %v", err)
+	}
+	var logged bytes.Buffer
+	s, err = store.Open(bg, v, store.Options{
+		Unlocker: storetest.Unlocker("test"), ReadOnly: true, Logger: slog.New(slog.NewTextHandler(&logged, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if !strings.Contains(logged.String(), "the list of snapshots is damaged") {
+		t.Errorf("it is not said: %s", &logged)
+	}
+	if err := k.check(s); err != nil {
+		t.Errorf("present state: %v", err)
+	}
+	_, findErr := s.FindSnapshot("s0")
+	viewErr := s.ViewSnapshot(bg, k.snaps[0].ID, func(*store.Tx) error { return nil })
+	for _, err := range []error{findErr, viewErr, s.SnapshotsLost()} {
+		if !errors.Is(err, store.ErrSnapshotList) {
+			t.Errorf("a snapshot: %v", err)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -27,6 +28,7 @@ type Snapshot struct {
 type snapshotSet struct {
 	all  []*snapshot // oldest first; replaced, never changed
 	last uint64      // highest sequence seen
+	lost error       // why some may be missing, in a volume opened read-only
 }
 
 // keeper is the index of the snapshot that must keep what is replaced now, -1 if
@@ -63,9 +65,9 @@ func (t snapshotSet) freeLayer() layer {
 	return 0
 }
 
-// note follows a change, checked by checkOwn, of a snapshot's record.
+// note follows a change, admitted by check, of a snapshot's record.
 func (t *snapshotSet) note(c change) {
-	all := slices.DeleteFunc(slices.Clone(t.all), func(p *snapshot) bool { return p.layer.recordKey() == c.key })
+	all := t.others(c.key)
 	if c.value != nil {
 		p, err := parseSnapshot(c.key, c.value)
 		if err != nil {
@@ -78,36 +80,86 @@ func (t *snapshotSet) note(c change) {
 	t.all = all
 }
 
-// checkOwn checks a change of one of the store's own items.
-func checkOwn(c change) error {
+// others are the snapshots but that of a record.
+func (t *snapshotSet) others(record Key) []*snapshot {
+	return slices.DeleteFunc(slices.Clone(t.all), func(p *snapshot) bool { return p.layer.recordKey() == record })
+}
+
+// check checks a change of one of the store's own items. ErrDamaged.
+func (t *snapshotSet) check(c change) error {
 	if c.key.Object != ownObject || c.key.Type != typeSnapshot {
 		return fmt.Errorf("item %v is unknown: %w", c.key, ErrDamaged)
 	}
 	if c.value == nil {
 		return nil
 	}
-	_, err := parseSnapshot(c.key, c.value)
-	return err
-}
-
-// loadSnapshots reads the records of snapshots.
-func (s *Store) loadSnapshots(ctx context.Context) error {
-	v := s.tree.View(ctx)
-	defer s.tree.Unused()
-	var bad error
-	err := v.Scan(Key{Object: ownObject}, ownEnd, func(k Key, value []byte) bool {
-		if bad = checkOwn(change{k, value}); bad == nil {
-			s.snapshots.note(change{k, value})
-		}
-		return bad == nil
-	})
-	if err == nil {
-		err = bad
-	}
+	p, err := parseSnapshot(c.key, c.value)
 	if err != nil {
-		return fmt.Errorf("read the list of snapshots: %w", asDamage(err))
+		return err
+	}
+	for _, o := range t.others(c.key) {
+		if o.sequence == p.sequence || o.name == p.name && !o.deleting && !p.deleting {
+			return fmt.Errorf("snapshots %d and %d, %q, have one sequence or one name: %w", o.layer, p.layer, p.name, ErrDamaged)
+		}
 	}
 	return nil
+}
+
+// loadSnapshots reads the records of snapshots. Without all of them nothing can be
+// changed, since it would not be known what is to be kept, and no snapshot be read,
+// since a newer one may have what it says. The present state needs none of them: so a
+// volume that is opened read-only makes do with it. ErrSnapshotList.
+func (s *Store) loadSnapshots(ctx context.Context) error {
+	defer s.tree.Unused()
+	lost, err := s.scanSnapshots(s.tree.View(ctx))
+	switch {
+	case err != nil:
+		return fmt.Errorf("read the list of snapshots: %w", err)
+	case lost == nil:
+		return nil
+	case s.host != nil:
+		return fmt.Errorf("%w: %w", ErrSnapshotList, lost)
+	}
+	s.snapshots.lost = lost
+	s.logger.Warn("the list of snapshots is damaged: of this volume the present state alone can be read", "error", lost)
+	return nil
+}
+
+// scanSnapshots takes note of all records that can be read, and returns what was lost
+// first. An error says that it can't be known.
+func (s *Store) scanSnapshots(v *tree.View) (lost, err error) {
+	item := func(k Key, value []byte) bool {
+		if bad := s.snapshots.check(change{k, value}); bad != nil {
+			lost = cmp.Or(lost, bad)
+		} else {
+			s.snapshots.note(change{k, value})
+		}
+		return true
+	}
+	err = v.ScanPast(Key{Object: ownObject}, lastKey, item, func(l tree.Lost) error {
+		if damage := asDamage(l.Err); errors.Is(damage, ErrDamaged) {
+			lost = cmp.Or(lost, damage)
+			return nil
+		}
+		return l.Err
+	})
+	return lost, err
+}
+
+// listed returns why the list of snapshots can't be relied on. Callers hold mu.
+func (s *Store) listed() error {
+	if s.snapshots.lost == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrSnapshotList, s.snapshots.lost)
+}
+
+// SnapshotsLost returns why the list of snapshots is not whole, nil if it is. It never
+// is with a volume that can be changed. ErrSnapshotList.
+func (s *Store) SnapshotsLost() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.listed()
 }
 
 // Snapshots lists the snapshots, oldest first.
@@ -177,6 +229,9 @@ func (s *Store) tryTake(v *tree.View, name string, objects func(*Tx) (uint64, er
 // ViewSnapshot is View for the state that a snapshot keeps. ErrNoSnapshot.
 func (s *Store) ViewSnapshot(ctx context.Context, id SnapshotID, fn func(*Tx) error) error {
 	return s.view(ctx, func(v *tree.View) (*Tx, error) {
+		if err := s.listed(); err != nil {
+			return nil, err
+		}
 		i := s.snapshots.find(func(p *snapshot) bool { return p.sequence == uint64(id) })
 		if i < 0 {
 			return nil, ErrNoSnapshot
@@ -189,6 +244,9 @@ func (s *Store) ViewSnapshot(ctx context.Context, id SnapshotID, fn func(*Tx) er
 func (s *Store) FindSnapshot(name string) (Snapshot, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.listed(); err != nil {
+		return Snapshot{}, err
+	}
 	if i := s.snapshots.named(name); i >= 0 {
 		return s.snapshots.all[i].public(), nil
 	}

@@ -364,7 +364,7 @@ func (s *Store) prepare(v *tree.View, changes []change) ([][]byte, error) {
 			olds[i] = old
 		}
 		if c.key.Object >= ownObject {
-			if err := checkOwn(c); err != nil {
+			if err := s.snapshots.check(c); err != nil {
 				return nil, err
 			}
 			continue

@@ -75,6 +75,7 @@ var classes = []class{
 	{salvage.ErrNotEmpty, exitExists, "name a directory that is empty, or not there"},
 	{store.ErrNoRoot, exitNotFound, "leave --root away to have the newest one"},
 	{store.ErrAmbiguous, exitDamaged, "say which one is meant: COMMAND --id ID; coffer info shows it"},
+	{store.ErrSnapshotList, exitDamaged, "the files as they are now can still be read: coffer get VOLUME, coffer mount VOLUME DIR --read-only, or coffer salvage VOLUME DIR"},
 	{store.ErrDamaged, exitDamaged, "restore the volume from a copy; files that are not hit can still be read"},
 	{local.ErrDamaged, exitDamaged, "make it anew from the segments: coffer recover VOLUME --config FILE; or restore the volume from a copy"},
 	{store.ErrAccounting, exitDamaged, "no data is lost: copy the files to a new volume, and report this as a defect"},
