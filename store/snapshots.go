@@ -114,7 +114,7 @@ func (s *Store) loadSnapshots(ctx context.Context) error {
 	lost, err := s.scanSnapshots(s.tree.View(ctx))
 	switch {
 	case err != nil:
-		return fmt.Errorf("read the list of snapshots: %w", err)
+		return fmt.Errorf("read the list of snapshots: %w", asDamage(err))
 	case lost == nil:
 		return nil
 	case s.host != nil:
@@ -137,7 +137,7 @@ func (s *Store) scanSnapshots(v *tree.View) (lost, err error) {
 		return true
 	}
 	err = v.ScanPast(Key{Object: ownObject}, lastKey, item, func(l tree.Lost) error {
-		if damage := asDamage(l.Err); errors.Is(damage, ErrDamaged) {
+		if damage := asDamage(l.Err); errors.Is(damage, ErrDamaged) && l.Place.Ptr != s.root.tree { // else all is lost
 			lost = cmp.Or(lost, damage)
 			return nil
 		}

@@ -42,6 +42,7 @@ var provoke = map[error]func(*testing.T) error{
 	cofs.ErrNoFilesystem:    noFilesystem,
 	store.ErrReadOnly:       failedSync,
 	store.ErrSnapshots:      manySnapshots,
+	store.ErrSnapshotList:   spoiltSnapshotList,
 	errTree:                 contradiction,
 	handover.ErrMessage:     madeUpHandover,
 	coffer.ErrMigrating:     twoMigrations,
@@ -217,8 +218,9 @@ func noFilesystem(t *testing.T) error {
 }
 
 // made is a volume with a filesystem, opened.
-func made(t *testing.T, h host.Volume) *coffer.Volume {
-	o := simOptions(t, h)
+func made(t *testing.T, h host.Volume) *coffer.Volume { return madeWith(t, simOptions(t, h)) }
+
+func madeWith(t *testing.T, o coffer.Options) *coffer.Volume {
 	if err := coffer.Create(ctx, o, 0, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -257,6 +259,47 @@ func manySnapshots(t *testing.T) error {
 	}
 	_, err := v.TakeSnapshot("more")
 	return err
+}
+
+// spoiltSnapshotList is a volume of which a node is damaged that holds records of
+// snapshots, and nothing of the present state.
+func spoiltSnapshotList(t *testing.T) error {
+	h := memhost.New(memhost.Options{})
+	o := simOptions(t, h)
+	v := madeWith(t, o)
+	var names []string
+	for i := range 40 {
+		names = append(names, fmt.Sprint(i))
+		if err := v.WriteFile(names[i], make([]byte, 2000), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := v.TakeSnapshot("kept"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if err := v.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range h.SegmentIDs() {
+		for at := len(h.Segment(id)) - 1; at > seal.PreambleSize; at -= 1000 {
+			spoilt := h.Clone()
+			spoilt.FlipBit(id, int64(at), 0)
+			o.Volume = spoilt
+			v, err := coffer.Open(ctx, o)
+			if err == nil {
+				err = v.Close()
+			}
+			if errors.Is(err, store.ErrSnapshotList) {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // contradiction is a directory whose entries are gone.
