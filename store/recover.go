@@ -21,6 +21,9 @@ type RecoverOptions struct {
 	Root uint64
 	// Volume is the identity of the volume, if segments of several lie there.
 	Volume [16]byte
+	// AcceptRollback takes the newest state that there is although the anchor
+	// speaks against it, or does not answer. Opening it needs an approval then.
+	AcceptRollback bool
 }
 
 // Recovery is a header and a root for a volume that lost its own, and what is
@@ -44,9 +47,14 @@ type RecoverSummary struct {
 	Batches        int    // of the log behind the root
 	LastBatch      uint64 // sequence of the last one
 	Nodes          int64
-	Damaged        int64    // of nodes; more than 0 only of a root that was asked for
-	Newer          []uint64 // roots that were found and are not part of it
-	Segments       int      // that the volume refers to
+	Damaged        int64      // of nodes; more than 0 only of a root that was asked for
+	SnapshotNodes  int64      // of nodes that snapshots alone need: how many are damaged
+	Hurt           []Snapshot // that need these, oldest first
+	ListLost       error      // why it is not known which snapshots there are
+	Anchored       bool       // an anchor vouches for it
+	Verdict        error      // what the anchor says against it, which was accepted
+	Newer          []uint64   // roots that were found and are not part of it
+	Segments       int        // that the volume refers to
 	Missing        []host.SegmentID
 	Unknown        int // segments of the host that are not part of the volume
 }
@@ -55,13 +63,16 @@ type RecoverSummary struct {
 // segments, each of which begins with the header, and some of which hold copies
 // of roots. It changes nothing; Records says what to put on the host.
 //
-// The root must be the newest one that is there, and whole: all its nodes open,
-// and nothing durable is missing behind it. That no newer one was ever there
-// can't be proven: the host may have taken away what was written last. The new
-// header has the newest slot only, so that a migration that was going on goes
-// on with the new key.
+// With an anchor it is the newest state that the anchor vouches for; what a host
+// brings of other times, or of a fork, is left. Without one the root must be the
+// newest that is there: that no newer one was ever there can't be proven then, since
+// the host may have taken away what was written last. Either way it must be whole:
+// all nodes of the present state open, and nothing durable is missing behind it. Nodes
+// that snapshots alone need may be damaged. The new header has the newest slot only,
+// so that a migration that was going on goes on with the new key.
 //
-// ErrNoVolume, ErrWrongKey, ErrAmbiguous, or ErrDamaged if there is no such root.
+// ErrNoVolume, ErrWrongKey, ErrAmbiguous, ErrDamaged if there is no such root, and
+// what the anchor may have against it, as with Open.
 func Recover(ctx context.Context, r host.Reader, o RecoverOptions) (Recovery, error) {
 	rec, err := recoverRecords(ctx, r, o)
 	if err != nil {
@@ -73,7 +84,7 @@ func Recover(ctx context.Context, r host.Reader, o RecoverOptions) (Recovery, er
 // recoverRecords
 //
 //  1. finds headers and roots
-//  2. chooses one of each
+//  2. chooses one of each, by the anchor if there is one
 //  3. makes a header that is newer than all
 //  4. opens the volume with both, as Open would
 func recoverRecords(ctx context.Context, r host.Reader, o RecoverOptions) (rec Recovery, err error) {
@@ -82,19 +93,31 @@ func recoverRecords(ctx context.Context, r host.Reader, o RecoverOptions) (rec R
 		return rec, err
 	}
 	defer w.close()
+	if o.Root == 0 {
+		if rec, ok, err := w.recoverAnchored(o); ok || err != nil {
+			return rec, err
+		}
+	}
 	c, err := w.chooseFor(o.Root)
 	if err != nil {
 		return rec, err
 	}
+	return w.recoverAs(c, o)
+}
+
+// recoverAs recovers the volume with one root. What the anchor has against it is the
+// error, or the summary's Verdict if that is accepted.
+func (w *wreck) recoverAs(c *candidate, o RecoverOptions) (rec Recovery, err error) {
 	rec = Recovery{Volume: w.volume, Root: c.sealed}
 	if rec.Header, err = w.newHeader(c); err != nil {
 		return rec, err
 	}
-	s, err := rec.open(ctx, r, o.Options)
+	s, verdict, err := rec.open(w.ctx, w.reader, o)
 	if err != nil {
 		return rec, err
 	}
 	rec.Summary = w.summary(c, s)
+	rec.Summary.Anchored, rec.Summary.Verdict = s.Anchored(), verdict
 	for _, i := range w.listed {
 		if s.table.byID[i.ID] != nil {
 			rec.Segments = append(rec.Segments, i.ID)
@@ -163,17 +186,26 @@ func (c *candidate) needs(g uint32) bool {
 	})
 }
 
-// open opens the volume with the recovered records, read-only. What its anchor
-// says of them is for whoever opens it afterwards.
-func (rec Recovery) open(ctx context.Context, r host.Reader, o Options) (*Store, error) {
-	o = o.withDefaults()
-	o.ReadOnly, o.Anchor, o.DetachAnchor = true, nil, true
-	s := newStore(overlaid{r, map[string][]byte{recordHeader: rec.Header, recordRoot: rec.Root}}, o)
-	if err := s.open(ctx); err != nil {
-		return nil, asDamage(err)
+// open opens the volume with the recovered records, read-only, and asks its anchor.
+func (rec Recovery) open(ctx context.Context, r host.Reader, o RecoverOptions) (s *Store, verdict, err error) {
+	so := o.Options.withDefaults()
+	so.ReadOnly = true
+	records := overlaid{r, map[string][]byte{recordHeader: rec.Header, recordRoot: rec.Root}}
+	s = newStore(records, so)
+	err = s.open(ctx)
+	if first := errors.Is(err, ErrAnchorFirstUse); first || o.AcceptRollback && speaksAgainst(err) {
+		if !first { // else whether it gets one is for whoever opens it
+			verdict = err
+		}
+		so.Anchor, so.DetachAnchor = nil, true
+		s = newStore(records, so)
+		err = s.open(ctx)
+	}
+	if err != nil {
+		return nil, nil, asDamage(err)
 	}
 	s.startWorker()
-	return s, nil
+	return s, verdict, nil
 }
 
 // Records are the records to be put on the host, by name.
@@ -203,6 +235,7 @@ func (w *wreck) summary(c *candidate, s *Store) RecoverSummary {
 	sum := RecoverSummary{
 		HeaderSequence: s.headerSequence, RootSequence: c.sequence, RootPlace: c.place(), Session: c.session,
 		Batches: len(c.batches), LastBatch: s.log.sequence, Nodes: c.nodes, Damaged: c.damaged, Segments: len(s.table.byID),
+		SnapshotNodes: c.kept.nodes, Hurt: s.hurt(c.kept.layers), ListLost: s.SnapshotsLost(),
 	}
 	for _, r := range w.roots {
 		if r.sequence > c.sequence && !c.leadsTo(r.root) {

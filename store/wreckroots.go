@@ -126,11 +126,12 @@ type candidate struct {
 	batches []found // of the log behind it
 	broken  error   // why the volume can't be opened with it
 	nodes   int64
-	damaged int64 // of nodes
-	first   error // of damaged
+	damaged int64      // of nodes of the present state
+	first   error      // of damaged
+	kept    keptDamage // of nodes that snapshots alone need
 }
 
-// whole reports whether everything but data can be read.
+// whole reports whether everything but data can be read of the present state.
 func (c *candidate) whole() bool { return c.broken == nil && c.damaged == 0 }
 
 // try opens the volume with a root, as far as that goes, and reads every node.
@@ -147,13 +148,17 @@ func (w *wreck) try(r foundRoot) (*candidate, error) {
 		return c, w.ctx.Err()
 	}
 	return c, s.tree.View(w.ctx).Walk(w.ctx, s.loadNode, tree.Visitor{
-		Node: func(_ tree.Place, err error) error {
+		Node: func(p tree.Place, err error) error {
 			if isOver(err) {
 				return err
 			}
-			if c.nodes++; err != nil {
+			switch c.nodes++; {
+			case err == nil:
+			case p.Key.Less(usersEnd):
 				c.damaged++
 				c.first = cmp.Or(c.first, err)
+			default:
+				c.kept.add(p)
 			}
 			return nil
 		},

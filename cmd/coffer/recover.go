@@ -26,7 +26,12 @@ type recoverResult struct {
 	Missing  int      `json:"missingSegments"`
 	Unknown  int      `json:"unknownSegments"`
 	Damaged  int64    `json:"damagedNodes"`
-	Newer    []uint64 `json:"newerRoots"` // that were found and left
+	Kepts    int64    `json:"damagedSnapshotNodes"` // that snapshots alone need
+	Hurt     []string `json:"hurtSnapshots"`        // by these, oldest first
+	NoList   bool     `json:"snapshotListDamaged"`  // then they are not known
+	Anchor   string   `json:"anchor"`               // agrees, refuses or none
+	Verdict  string   `json:"verdict"`              // why it refuses, which was accepted
+	Newer    []uint64 `json:"newerRoots"`           // that were found and left
 	Kept     string   `json:"keptCatalog"`
 }
 
@@ -35,6 +40,7 @@ type recoverFlags struct {
 	enclaveFlags
 	root   uint64
 	id     string
+	accept bool
 	asJSON bool
 }
 
@@ -50,7 +56,9 @@ changed.
 
 Nothing is believed that the key does not open, and no state that is older than
 another one in the segments. That none was taken away from the end can be proven
-only by an anchor.`,
+only by an anchor: the one that the configuration names is asked, and decides. If it
+knows a newer state than any that is left, --accept-rollback recovers the newest that
+there is; to open that, the configuration needs an approval.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, a []string) error {
 			r, err := runRecover(c, f, a[0])
@@ -65,6 +73,7 @@ only by an anchor.`,
 	}
 	f.register(c)
 	c.Flags().Uint64Var(&f.root, "root", 0, "go back to the root of that sequence; default the newest")
+	c.Flags().BoolVar(&f.accept, "accept-rollback", false, "take the newest state that is left, although the anchor speaks against it")
 	c.Flags().StringVar(&f.id, "id", "", "which volume is meant, if segments of several lie there")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
 	return c
@@ -83,9 +92,9 @@ func (f *recoverFlags) volumeID() (id [16]byte, err error) {
 
 func runRecover(c *cobra.Command, f recoverFlags, volume string) (r recoverResult, err error) {
 	err = f.withRemains(c, volume, func(x remains) error {
-		rec, err := store.Recover(c.Context(), x.volume, store.RecoverOptions{Options: x.options, Root: f.root, Volume: x.id})
+		rec, err := coffer.Recover(c.Context(), x.enclave, x.volume, store.RecoverOptions{Root: f.root, Volume: x.id, AcceptRollback: f.accept})
 		if err != nil {
-			return err
+			return recoverFailure(err)
 		}
 		r = newRecoverResult(rec)
 		r.Kept, err = x.hold.Replace(rec.Records(), rec.Segments)
@@ -94,8 +103,20 @@ func runRecover(c *cobra.Command, f recoverFlags, volume string) (r recoverResul
 	return r, err
 }
 
+// recoverFailure has another hint than opening the same would: what is left is no
+// volume yet.
+func recoverFailure(err error) error {
+	for _, is := range []error{store.ErrRolledBack, store.ErrForked, store.ErrAnchorLost} {
+		if errors.Is(err, is) {
+			return &failure{classify(err).code, err, "bring the newest segments; if they are lost: the same with --accept-rollback, and then coffer anchor show VOLUME --config FILE tells how to go on"}
+		}
+	}
+	return err
+}
+
 // remains is what is left of a volume, and how to open it.
 type remains struct {
+	enclave coffer.Options
 	volume  *local.Remains
 	hold    *local.Hold
 	options store.Options
@@ -112,6 +133,7 @@ func (f *recoverFlags) withRemains(c *cobra.Command, volume string, fn func(rema
 	if err != nil {
 		return err
 	}
+	x.enclave = o
 	x.options = store.Options{Unlocker: coffer.Unlocker(o), Logger: o.Logger}
 	if x.volume, x.hold, err = holdRemains(c.Context(), volume, o.Owner); err != nil {
 		return err
@@ -137,6 +159,16 @@ func newRecoverResult(rec store.Recovery) recoverResult {
 	r := recoverResult{
 		ID: hex.EncodeToString(rec.Volume[:]), Root: s.RootSequence, Place: s.RootPlace, Header: s.HeaderSequence, Session: s.Session,
 		Batches: s.Batches, Segments: s.Segments, Missing: len(s.Missing), Unknown: s.Unknown, Damaged: s.Damaged, Newer: []uint64{},
+		Kepts: s.SnapshotNodes, Hurt: []string{}, NoList: s.ListLost != nil, Anchor: "none",
+	}
+	for _, p := range s.Hurt {
+		r.Hurt = append(r.Hurt, p.Name)
+	}
+	switch {
+	case s.Verdict != nil:
+		r.Anchor, r.Verdict = "refuses", s.Verdict.Error()
+	case s.Anchored:
+		r.Anchor = "agrees"
 	}
 	r.Newer = append(r.Newer, s.Newer...)
 	return r
@@ -151,12 +183,24 @@ func (r recoverResult) print(w io.Writer) error {
 	if r.Damaged > 0 {
 		p.line("damaged    %d tree nodes: see coffer check and coffer salvage", r.Damaged)
 	}
+	if r.NoList {
+		p.line("damaged    the list of snapshots: the present state can be read, and nothing changed: see coffer salvage")
+	} else if r.Kepts > 0 {
+		p.line("damaged    %d tree nodes that snapshots alone need; these are hurt: %s", r.Kepts, fmt.Sprintf("%q", r.Hurt))
+	}
 	if len(r.Newer) > 0 {
-		p.line("left       newer roots, as asked: %s", fmt.Sprint(r.Newer))
+		p.line("left       newer roots: %s", fmt.Sprint(r.Newer))
 	}
 	if r.Kept != "" {
 		p.line("kept       the catalog that was there, as %s", r.Kept)
 	}
-	p.line("unproven   that nothing newer was taken away: without an anchor only the host could tell")
+	switch r.Anchor {
+	case "agrees":
+		p.line("anchor     it is what the anchor has seen last, or newer")
+	case "refuses":
+		p.line("unproven   the anchor speaks against it, as accepted: %s", r.Verdict)
+	default:
+		p.line("unproven   that nothing newer was taken away: without an anchor only the host could tell")
+	}
 	return p.err
 }

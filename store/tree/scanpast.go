@@ -27,7 +27,7 @@ type scanPast struct {
 func (s *scanPast) visit(r *ref, level uint8, first, end Key) (more bool, err error) {
 	n, err := s.v.node(r, level)
 	if err != nil {
-		l := Lost{Place{Ptr: r.ptr, Level: level, Key: first}, first, end, err}
+		l := Lost{Place{r.ptr, level, first, end}, first, end, err}
 		if l.From.Less(s.from) {
 			l.From = s.from
 		}

@@ -151,6 +151,7 @@ type Place struct {
 	Ptr   Ptr
 	Level uint8
 	Key   Key // a key that leads to the node
+	End   Key // what the node holds is before it; known to Walk and ScanPast
 }
 
 // Places calls fn for every node that is written, parents first, until it
@@ -161,7 +162,7 @@ func (v *View) Places(fn func(Place) error) error {
 
 func (v *View) places(r *ref, level uint8, k Key, fn func(Place) error) error {
 	if r.node.Load() == nil {
-		if err := fn(Place{r.ptr, level, k}); err != nil {
+		if err := fn(Place{Ptr: r.ptr, Level: level, Key: k}); err != nil {
 			return err
 		}
 	}

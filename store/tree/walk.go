@@ -2,6 +2,8 @@ package tree
 
 import (
 	"context"
+	"math"
+	"slices"
 	"sync"
 )
 
@@ -27,8 +29,11 @@ func (v *View) Walk(ctx context.Context, load Loader, visit Visitor) error {
 // WalkFrom is Walk for the items from a key on, and the nodes that lead to them.
 func (v *View) WalkFrom(ctx context.Context, load Loader, from Key, visit Visitor) error {
 	w := &walk{ctx: ctx, tree: &Tree{load: load}, from: from, Visitor: visit}
-	return w.visit(w.loaded(v.root, v.level, Key{}), v.level)
+	return w.visit(w.loaded(kid{ref: v.root}, v.level, lastKey), v.level)
 }
+
+// lastKey is behind every key.
+var lastKey = Key{math.MaxUint64, math.MaxUint8, math.MaxUint64}
 
 type walk struct {
 	ctx  context.Context
@@ -45,12 +50,14 @@ type loadedNode struct {
 	err     error
 }
 
-func (w *walk) loaded(r *ref, level uint8, k Key) loadedNode {
-	if n := r.node.Load(); n != nil {
-		return loadedNode{node: n}
+// loaded loads the node of k, whose items are before end.
+func (w *walk) loaded(k kid, level uint8, end Key) loadedNode {
+	l := loadedNode{place: Place{k.ref.ptr, level, k.key, end}}
+	if l.node = k.ref.node.Load(); l.node == nil {
+		l.written = true
+		l.node, l.err = w.tree.read(w.ctx, k.ref.ptr, level)
 	}
-	n, err := w.tree.read(w.ctx, r.ptr, level)
-	return loadedNode{n, Place{r.ptr, level, k}, true, err}
+	return l
 }
 
 func (w *walk) visit(l loadedNode, level uint8) error {
@@ -65,16 +72,22 @@ func (w *walk) visit(l loadedNode, level uint8) error {
 			return err
 		}
 	}
-	kids := l.node.kids
-	if len(kids) > 0 {
-		kids = kids[l.node.kidFor(w.from):]
+	kids := slices.Clone(l.node.kids)
+	if len(kids) == 0 {
+		return nil
 	}
+	kids[0].key = l.place.Key // it has what is before its own key too
+	kids = kids[l.node.kidFor(w.from):]
 	for len(kids) > 0 {
 		n := 1
 		if level == 1 {
 			n = min(walkAhead, len(kids))
 		}
-		if err := w.visitKids(kids[:n], level-1); err != nil {
+		end := l.place.End
+		if n < len(kids) {
+			end = kids[n].key
+		}
+		if err := w.visitKids(kids[:n], level-1, end); err != nil {
 			return err
 		}
 		kids = kids[n:]
@@ -83,13 +96,20 @@ func (w *walk) visit(l loadedNode, level uint8) error {
 }
 
 // visitKids loads neighbours at the same time and visits them in order.
-func (w *walk) visitKids(kids []kid, level uint8) error {
+func (w *walk) visitKids(kids []kid, level uint8, end Key) error {
 	loaded := make([]loadedNode, len(kids))
-	var wg sync.WaitGroup
-	for i, c := range kids[1:] {
-		wg.Go(func() { loaded[i+1] = w.loaded(c.ref, level, c.key) })
+	load := func(i int) {
+		next := end
+		if i+1 < len(kids) {
+			next = kids[i+1].key
+		}
+		loaded[i] = w.loaded(kids[i], level, next)
 	}
-	loaded[0] = w.loaded(kids[0].ref, level, kids[0].key)
+	var wg sync.WaitGroup
+	for i := range kids[1:] {
+		wg.Go(func() { load(i + 1) })
+	}
+	load(0)
 	wg.Wait()
 	for _, l := range loaded {
 		if err := w.visit(l, level); err != nil {
