@@ -25,6 +25,7 @@ type checkResult struct {
 	Seconds   float64  `json:"seconds"`
 	Damaged   int64    `json:"damaged"`
 	Damage    []string `json:"damage"` // the first of them
+	hitFiles           // that are hit by these
 	Miscounts []string `json:"miscounts"`
 	// Not looked at if the volume is damaged.
 	Inodes      uint64   `json:"inodes"`
@@ -84,6 +85,7 @@ func (r *checkResult) checkStore(ctx context.Context, c *cobra.Command, v *coffe
 	for _, d := range rep.Damage {
 		r.Damage = append(r.Damage, d.String())
 	}
+	r.hitFiles = findHits(context.WithoutCancel(ctx), v, rep.Damage)
 	for _, m := range rep.Miscounts {
 		r.Miscounts = append(r.Miscounts, m.String())
 	}
@@ -112,7 +114,11 @@ func (r checkResult) print(w io.Writer, asJSON bool) error {
 		return printJSON(w, r)
 	}
 	p := &printer{w: w}
-	for _, what := range slices.Concat(r.Damage, r.Miscounts, r.Problems) {
+	for _, what := range r.Damage {
+		p.line("%s", what)
+	}
+	r.hitFiles.print(p)
+	for _, what := range slices.Concat(r.Miscounts, r.Problems) {
 		p.line("%s", what)
 	}
 	p.line("checked %d segments, %d nodes, %d items, %d frames, %s in %.1f s: %d damaged, %d miscounted",

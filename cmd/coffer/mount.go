@@ -169,14 +169,15 @@ func serveControl(volume string, v *coffer.Volume, o coffer.Options) (stop func(
 	if volume == "" {
 		return func() error { return nil }
 	}
-	m := &migration{}
-	s, err := control.Serve(volume, volumeService{v, m}.handler(volume))
+	m, j := &migration{}, newScrubJob(v, tellFor(volume))
+	s, err := control.Serve(volume, volumeService{v, m}.handler(volume, j))
 	if err != nil {
-		o.Logger.Warn("other commands can't ask this mount for snapshots or another size", "error", err)
+		o.Logger.Warn("other commands can't ask this mount for snapshots, a scrub or another size", "error", err)
 		return func() error { return nil }
 	}
 	return func() error {
 		m.task.Stop() // it goes on when the volume is open again
+		j.close()
 		return s.Close()
 	}
 }

@@ -11,44 +11,35 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coffer-fs/coffer"
-	cofs "github.com/coffer-fs/coffer/fs"
+	"github.com/coffer-fs/coffer/control"
 	"github.com/coffer-fs/coffer/store"
 )
 
 // scrubResult is what a pass of scrub saw.
 type scrubResult struct {
-	Nodes    int64     `json:"nodes"`
-	Frames   int64     `json:"frames"`
-	Bytes    int64     `json:"sealedBytes"`
-	Damaged  int64     `json:"damaged"`
-	Damage   []string  `json:"damage"` // the first of them
-	Files    []hitFile `json:"files"`  // that are hit by these
-	Resumed  bool      `json:"resumed"`
-	Complete bool      `json:"complete"`
+	Nodes    int64    `json:"nodes"`
+	Frames   int64    `json:"frames"`
+	Bytes    int64    `json:"sealedBytes"`
+	Damaged  int64    `json:"damaged"`
+	Damage   []string `json:"damage"` // the first of them
+	hitFiles          // that are hit by these
+	Resumed  bool     `json:"resumed"`
+	Complete bool     `json:"complete"`
 }
 
-// hitFile is a file that damage hits. Names are empty if none can be found.
-type hitFile struct {
-	Inode    uint64   `json:"inode"`
-	Names    []string `json:"names"`
-	Snapshot bool     `json:"snapshot"` // as a snapshot has it
+// scrubFlags say how to scrub.
+type scrubFlags struct {
+	enclaveFlags
+	rate                                      int64
+	restart, background, status, stop, asJSON bool
 }
 
-func (h hitFile) String() string {
-	what := fmt.Sprintf("hit: inode %d", h.Inode)
-	if h.Snapshot {
-		what += ", as a snapshot has it"
-	}
-	for _, n := range h.Names {
-		what += fmt.Sprintf(", %q", n)
-	}
-	return what
+func (f scrubFlags) request() scrubRequest {
+	return scrubRequest{BytesPerSecond: f.rate << 20, Restart: f.restart}
 }
 
 func newScrub() *cobra.Command {
-	var f enclaveFlags
-	var rate int64
-	var restart, asJSON bool
+	var f scrubFlags
 	c := &cobra.Command{
 		Use:   "scrub VOLUME",
 		Short: "Verify every frame of a volume at leisure, and say which files are hit",
@@ -56,26 +47,58 @@ func newScrub() *cobra.Command {
 the files that damage hits. It keeps to a rate and to idle priority; it can be
 stopped at any moment, and goes on where it was when it is run again.
 
+If the volume is mounted, whoever mounted it scrubs it, beside all that is done
+with it, and no --config is needed. If this command is stopped, that goes on:
+--status shows how far it is, --stop stops it, and without either it is waited
+for again. It goes on where it was, also after the volume was mounted anew.
+
 check does more, and all in one go: it recounts, and compares names and files.`,
 		Args: args(cobra.ExactArgs(1)),
-		RunE: func(c *cobra.Command, a []string) error {
-			beIdle()
-			return f.withVolume(c, a[0], false, func(ctx context.Context, v *coffer.Volume) error {
-				r, err := scrub(ctx, c, v, store.ScrubOptions{BytesPerSecond: rate << 20, Restart: restart})
-				if asJSON {
-					err = errors.Join(err, printJSON(c.OutOrStdout(), r))
-				} else {
-					err = errors.Join(err, r.print(c.OutOrStdout()))
-				}
-				return volumeError(a[0], err)
-			})
-		},
+		RunE: func(c *cobra.Command, a []string) error { return f.run(c, a[0]) },
 	}
 	f.register(c)
-	c.Flags().Int64Var(&rate, "rate", 0, "MiB per second to read at most; default 32, -1 is no limit")
-	c.Flags().BoolVar(&restart, "restart", false, "begin anew")
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.Flags().Int64Var(&f.rate, "rate", 0, "MiB per second to read at most; default 32, -1 is no limit")
+	c.Flags().BoolVar(&f.restart, "restart", false, "begin anew")
+	c.Flags().BoolVar(&f.background, "background", false, "of a mounted volume: begin, and do not wait")
+	c.Flags().BoolVar(&f.status, "status", false, "of a mounted volume: show how far it is, or what it found")
+	c.Flags().BoolVar(&f.stop, "stop", false, "of a mounted volume: stop it")
+	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
+	c.MarkFlagsMutuallyExclusive("background", "status", "stop")
 	return c
+}
+
+func (f scrubFlags) run(c *cobra.Command, volume string) error {
+	if !f.takeover {
+		if client, err := control.Dial(c.Context(), volume); err == nil {
+			defer client.Close()
+			s, err := scrubMounted(c, client, volume, f)
+			if err != nil {
+				return err
+			}
+			if f.asJSON {
+				err = printJSON(c.OutOrStdout(), s)
+			} else {
+				err = s.print(&printer{w: c.OutOrStdout()})
+			}
+			if f.stop {
+				return err
+			}
+			return errors.Join(err, s.err(volume))
+		}
+	}
+	if f.background || f.status || f.stop {
+		return usageError("coffer scrub VOLUME --config FILE", "nobody has volume %q mounted: there is no scrub in the background", volume)
+	}
+	beIdle()
+	return f.withVolume(c, volume, false, func(ctx context.Context, v *coffer.Volume) error {
+		r, err := scrub(ctx, c, v, store.ScrubOptions{BytesPerSecond: f.rate << 20, Restart: f.restart})
+		if f.asJSON {
+			err = errors.Join(err, printJSON(c.OutOrStdout(), r))
+		} else {
+			err = errors.Join(err, r.print(c.OutOrStdout()))
+		}
+		return volumeError(volume, err)
+	})
 }
 
 func scrub(ctx context.Context, c *cobra.Command, v *coffer.Volume, o store.ScrubOptions) (scrubResult, error) {
@@ -83,39 +106,20 @@ func scrub(ctx context.Context, c *cobra.Command, v *coffer.Volume, o store.Scru
 	defer bar.finish()
 	o.Progress = func(r store.ScrubReport) { bar.set(r.Bytes, r.TotalBytes) }
 	rep, err := v.Store().Scrub(ctx, o)
+	r := newScrubResult(rep)
+	r.hitFiles = findHits(context.WithoutCancel(ctx), v, rep.Damage)
+	return r, err
+}
+
+func newScrubResult(rep store.ScrubReport) scrubResult {
 	r := scrubResult{
 		Nodes: rep.Nodes, Frames: rep.Frames, Bytes: rep.Bytes, Damaged: rep.Damaged, Damage: []string{},
-		Resumed: rep.Resumed, Complete: rep.Complete,
+		hitFiles: hitFiles{Files: []hitFile{}}, Resumed: rep.Resumed, Complete: rep.Complete,
 	}
 	for _, d := range rep.Damage {
 		r.Damage = append(r.Damage, d.String())
 	}
-	r.Files = hitFiles(context.WithoutCancel(ctx), v, rep.Damage)
-	return r, err
-}
-
-// hitFiles names the files whose data is damaged, and the first one of each damaged
-// node.
-func hitFiles(ctx context.Context, v *coffer.Volume, damage []store.Damage) []hitFile {
-	files := []hitFile{}
-	seen := map[uint64]bool{}
-	var inos []cofs.Ino
-	for _, d := range damage {
-		ino := d.Key.Object & store.MaxObject
-		if ino > 0 && d.Part != store.PartPage && !seen[d.Key.Object] {
-			seen[d.Key.Object] = true
-			files = append(files, hitFile{Inode: ino, Names: []string{}, Snapshot: ino != d.Key.Object})
-			inos = append(inos, cofs.Ino(ino))
-		}
-	}
-	if len(files) == 0 {
-		return files
-	}
-	names, _ := v.Tree().Names(ctx, inos...) // what can't be named is told by inode
-	for i := range files {
-		files[i].Names = append(files[i].Names, names[cofs.Ino(files[i].Inode)]...)
-	}
-	return files
+	return r
 }
 
 func (r scrubResult) print(w io.Writer) error {
@@ -123,9 +127,7 @@ func (r scrubResult) print(w io.Writer) error {
 	for _, d := range r.Damage {
 		p.line("%s", d)
 	}
-	for _, f := range r.Files {
-		p.line("%v", f)
-	}
+	r.hitFiles.print(p)
 	state := "to the end"
 	if !r.Complete {
 		state = "not to the end: run it again"

@@ -131,7 +131,7 @@ func (s volumeService) resize(ctx context.Context, in resizeRequest) (resizeResu
 }
 
 // handler answers for a volume that is mounted.
-func (s volumeService) handler(volume string) http.Handler {
+func (s volumeService) handler(volume string, j *scrubJob) http.Handler {
 	mux := http.NewServeMux()
 	tell := tellFor(volume)
 	control.Handle(mux, pathSnapshotCreate, s.create, tell)
@@ -140,6 +140,9 @@ func (s volumeService) handler(volume string) http.Handler {
 	control.Handle(mux, pathSnapshotDelete, s.remove, tell)
 	control.Handle(mux, pathSnapshotClone, s.clone, tell)
 	control.Handle(mux, pathResize, s.resize, tell)
+	control.Handle(mux, pathScrubStart, j.start, tell)
+	control.Handle(mux, pathScrubStatus, j.ask, tell)
+	control.Handle(mux, pathScrubStop, j.cancel, tell)
 	control.Handle(mux, pathHandover, s.handOver, tell)
 	control.Handle(mux, pathMigrateStart, s.startMigration, tell)
 	s.migration.handle(mux, tell)

@@ -197,3 +197,30 @@ func (v *View) Reach(p Place) (bool, error) {
 	}
 	return false, nil
 }
+
+// Range returns which keys the node at p is for, which k leads to. ok is false if it is
+// not part of this state. The node itself is not read.
+func (v *View) Range(p Ptr, k Key) (from, end Key, ok bool, err error) {
+	r := v.root
+	end = lastKey
+	for level := v.level; ; level-- {
+		if r.node.Load() == nil && r.ptr == p {
+			return from, end, true, nil
+		}
+		if level == 0 {
+			return from, end, false, nil
+		}
+		n, err := v.node(r, level)
+		if err != nil {
+			return from, end, false, err
+		}
+		i := n.kidFor(k)
+		if i > 0 {
+			from = n.kids[i].key
+		}
+		if i+1 < len(n.kids) {
+			end = n.kids[i+1].key
+		}
+		r = n.kids[i].ref
+	}
+}
