@@ -13,10 +13,27 @@ import (
 // that it tells is wrong; what is missing, or may be, it tells as lost. It takes
 // memory for one file at a time, and not for all of that. It is used by one
 // goroutine.
-type Remains struct{ w *store.Wreck }
+type Remains struct{ w wreckage }
+
+// wreckage is a state of a volume of which parts may be missing: the present one, a
+// *store.Wreck, or that of a snapshot, a *store.WreckSnapshot.
+type wreckage interface {
+	Scan(ctx context.Context, from, to store.Key, fn func(k store.Key, value []byte) (bool, error), lost func(store.LostItems) error) error
+	Get(ctx context.Context, k store.Key) (value []byte, ok bool, err error)
+	Read(ctx context.Context, reads []store.Read) ([]error, error)
+}
 
 // NewRemains looks for files in a wreck.
 func NewRemains(w *store.Wreck) *Remains { return &Remains{w} }
+
+// NewSnapshotRemains looks for files in a snapshot of a wreck.
+func NewSnapshotRemains(p *store.WreckSnapshot) *Remains { return &Remains{p} }
+
+// KeptLosses calls lost for what is lost of files as snapshots alone have them, with
+// the snapshot's name.
+func KeptLosses(ctx context.Context, w *store.Wreck, lost func(snapshot string, l Loss) error) error {
+	return w.KeptLosses(ctx, func(l store.KeptLoss) error { return lost(l.Snapshot, lossOf(l.LostItems)) })
+}
 
 // Loss is something that could not be read.
 type Loss struct {
@@ -275,15 +292,20 @@ func (p *remainsPass) lost(l store.LostItems) error {
 			return err
 		}
 	}
-	last := Ino(l.To.Object)
-	if l.To == inodeKey(last) || last > store.MaxObject { // the file behind is whole
+	return p.v.Lost(lossOf(l))
+}
+
+// lossOf says what is lost in terms of files.
+func lossOf(l store.LostItems) Loss {
+	first, last := max(1, Ino(l.From.Object)), Ino(l.To.Object)
+	if !inodeKey(last).Less(l.To) || last > store.MaxObject { // the file behind is whole
 		last--
 	}
-	loss := Loss{Ino: max(1, Ino(l.From.Object)), Last: last, What: l.Damage.String()}
+	loss := Loss{Ino: first, Last: max(first, last), What: l.Damage.String()}
 	if l.From.Object == l.To.Object && l.From.Type == store.TypeExtent && l.To.Type == store.TypeExtent {
 		loss.Off, loss.Len = int64(l.From.Sub), int64(l.To.Sub-l.From.Sub)
 	}
-	return p.v.Lost(loss)
+	return loss
 }
 
 // Attr returns the attributes of a file, and the directory that it stands in if

@@ -290,3 +290,55 @@ func TestRecoverTwoVolumes(t *testing.T) {
 	defer s.Close()
 	wantFiles(t, s, f)
 }
+
+// A log that is damaged before batches that were durable is no reason to go back to the
+// end of the session before: that would lose them without a word.
+func TestRecoverDamagedLog(t *testing.T) {
+	v := memhost.New(memhost.Options{})
+	storetest.Create(t, v, 16<<20)
+	s := storetest.Open(t, v)
+	put := func(i byte) {
+		t.Helper()
+		err := s.Update(bg, func(tx *store.Tx) error { return tx.Put(store.Key{Object: 7, Type: 1}, []byte{i}) })
+		if err := errors.Join(err, s.Commit(bg)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(1)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = storetest.Open(t, v)
+	for i := range byte(4) {
+		put(2 + i)
+	}
+	h := v.Clone()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	log := slices.Max(h.SegmentIDs())
+	for h.Segment(log)[10] != byte(seal.KindLog) || len(h.Segment(log)) <= seal.PreambleSize {
+		log--
+	}
+	at := int64(len(h.Segment(log)) - 4*seal.SectorSize) // the first of the four
+	whole := h.Clone()
+	rec, err := recoverWith(loseRecords(whole), storetest.Secret("test"))
+	if err != nil || rec.Summary.Batches != 4 {
+		t.Fatalf("%v, %+v", err, rec.Summary)
+	}
+	for batch := range int64(3) {
+		spoilt := h.Clone()
+		spoilt.FlipBit(log, at+batch*seal.SectorSize+20, 1)
+		if rec, err := recoverWith(loseRecords(spoilt), storetest.Secret("test")); !errors.Is(err, store.ErrDamaged) {
+			t.Errorf("batch %d is damaged: %v, %+v", batch, err, rec.Summary)
+		}
+		w, err := store.OpenWreck(bg, spoilt, store.SalvageOptions{Options: store.Options{Unlocker: storetest.Unlocker("test")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w.Summary().LogLost == "" {
+			t.Errorf("batch %d is damaged, and it is not told: %+v", batch, w.Summary())
+		}
+		w.Close()
+	}
+}

@@ -31,6 +31,8 @@ type Wreck struct {
 	view    *tree.View
 	changes []change // of the log behind the root, in order of keys
 	summary WreckSummary
+
+	snapshots snapshotSet // that are left in the list
 }
 
 // WreckSummary says what a Wreck is based on, and what is lost of it at large.
@@ -204,7 +206,7 @@ func (k *Wreck) log() error {
 	}
 	slices.SortFunc(k.changes, func(a, b change) int { return a.key.Compare(b.key) })
 	k.addUnproven()
-	return nil
+	return k.loadSnapshots()
 }
 
 // LostItems is a part of the map that can't be read: whatever items of [From, To)

@@ -124,6 +124,7 @@ type candidate struct {
 	foundRoot
 	store   *Store
 	batches []found // of the log behind it
+	logLost error   // why it is not known how far that goes
 	broken  error   // why the volume can't be opened with it
 	nodes   int64
 	damaged int64      // of nodes of the present state
@@ -141,8 +142,10 @@ func (w *wreck) try(r foundRoot) (*candidate, error) {
 		return nil, err
 	}
 	c := &candidate{foundRoot: r, store: s}
-	if c.broken = s.useRoot(w.ctx, r.root); c.broken == nil && !r.clean {
-		c.batches, c.broken = s.followLog(w.ctx)
+	c.broken = s.useRoot(w.ctx, r.root)
+	if !r.clean { // of a root that is not whole too
+		c.batches, c.logLost = s.followLog(w.ctx)
+		c.broken = cmp.Or(c.broken, c.logLost)
 	}
 	if c.broken != nil {
 		return c, w.ctx.Err()
@@ -177,12 +180,27 @@ func (c *candidate) leadsTo(o root) bool {
 	})
 }
 
+// standsInFor reports whether c leads to the very state that the newest root leads to,
+// or beyond: to the last batch of its log, if it has any, and not only to where it was
+// made. A session's first root has a log of its own, to which no older root leads.
+func (c *candidate) standsInFor(newest *candidate) bool {
+	if newest.logLost != nil {
+		return false // batches of it may be lost
+	}
+	end := newest.root
+	if n := len(newest.batches); n > 0 {
+		last := newest.batches[n-1].header
+		end.log.sequence, end.log.chain = last.sequence, last.chain()
+	}
+	return c.leadsTo(end)
+}
+
 // maxTried bounds how many roots are tried.
 const maxTried = 16
 
 // choose finds the root to open the volume with: the newest one; or, if that was
 // not complete, as when the machine died while it was being made, the newest
-// whole one whose log leads on to it, so that nothing is lost by it. ErrDamaged,
+// whole one that leads to the same state, so that nothing is lost by it. ErrDamaged,
 // with what was tried, if there is none.
 func (w *wreck) choose() (best *candidate, tried []*candidate, err error) {
 	for _, r := range w.roots[:min(len(w.roots), maxTried)] {
@@ -191,7 +209,7 @@ func (w *wreck) choose() (best *candidate, tried []*candidate, err error) {
 			return nil, tried, err
 		}
 		tried = append(tried, c)
-		if c.whole() && c.leadsTo(w.roots[0].root) {
+		if c.whole() && c.standsInFor(tried[0]) {
 			return c, tried, nil
 		}
 	}

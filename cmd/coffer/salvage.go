@@ -25,6 +25,7 @@ type salvageResult struct {
 	Damaged  int64  `json:"damagedFiles"`
 	Lost     int64  `json:"losses"`
 	Changed  int64  `json:"changed"`
+	Kept     int64  `json:"snapshotLosses"` // of snapshots alone
 	List     string `json:"list"`
 }
 
@@ -41,6 +42,9 @@ made, or empty: the tree into DIR/files, files whose names are lost into
 DIR/lost+found, and into DIR/damage.txt a list of what is lost. A part of a file
 that can't be read is a hole in it, and in the list. It changes nothing of the
 volume, needs no catalog, and works where the volume can't be opened.
+
+With --snapshot it writes what a snapshot has. Otherwise the list also tells what is
+lost that snapshots alone need.
 
 Owners are kept if root does it. The exit code says whether everything was
 salvaged.`,
@@ -62,6 +66,7 @@ salvaged.`,
 		},
 	}
 	f.register(c)
+	f.registerSnapshot(c)
 	c.Flags().Uint64Var(&f.root, "root", 0, "begin with the root of that sequence; default the newest that can be read")
 	c.Flags().StringVar(&f.id, "id", "", "which volume is meant, if segments of several lie there")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
@@ -77,12 +82,12 @@ func runSalvage(c *cobra.Command, f recoverFlags, volume, dir string) (r salvage
 			return err
 		}
 		defer w.Close()
-		s, err := salvage.Run(c.Context(), w, dir, salvage.Options{Progress: func(s salvage.Summary) { bar.set(s.Bytes, 0) }})
+		s, err := salvage.Run(c.Context(), w, dir, salvage.Options{Snapshot: f.snapshot, Progress: func(s salvage.Summary) { bar.set(s.Bytes, 0) }})
 		from := w.Summary()
 		r = salvageResult{
 			ID: hex.EncodeToString(from.Volume[:]), Root: from.RootSequence, Place: from.RootPlace,
 			Files: s.Files, Dirs: s.Directories, Bytes: s.Bytes, Nameless: s.Nameless, Damaged: s.Damaged, Lost: s.Lost,
-			Changed: s.Changed, List: filepath.Join(dir, "damage.txt"),
+			Changed: s.Changed, Kept: s.Kept, List: filepath.Join(dir, "damage.txt"),
 		}
 		return err
 	})
@@ -95,6 +100,9 @@ func (r salvageResult) print(w io.Writer) error {
 	p.line("root       %d, from %s", r.Root, r.Place)
 	p.line("salvaged   %d files, %d directories, %s of data; %d of them have lost their name", r.Files, r.Dirs, bytesText(r.Bytes), r.Nameless)
 	p.line("lost       %d things, of %d files or more; %d are not as they were", r.Lost, r.Damaged, r.Changed)
+	if r.Kept > 0 {
+		p.line("snapshots  %d things are lost that they alone need", r.Kept)
+	}
 	p.line("list       %s", r.List)
 	return p.err
 }

@@ -30,6 +30,8 @@ var ErrNotEmpty = errors.New("the directory is not empty")
 
 // Options of a run. The zero value is the default.
 type Options struct {
+	// Snapshot is the name of the snapshot to write. Default: the present state.
+	Snapshot string
 	// Progress, which may be nil, is called after each file.
 	Progress func(Summary)
 }
@@ -43,9 +45,10 @@ type Summary struct {
 	Damaged     int64 // files that something is missing of
 	Lost        int64 // lines of the list that tell of something lost
 	Changed     int64 // lines that tell of something that this machine did not take as it was
+	Kept        int64 // lines that tell of something lost that snapshots alone need
 }
 
-// Whole reports whether everything was salvaged.
+// Whole reports whether everything was salvaged, of the state that was asked for.
 func (s Summary) Whole() bool { return s.Lost == 0 }
 
 // run is one run.
@@ -71,7 +74,16 @@ const maxHits = 1 << 20
 // that it could not go on; losses are in the summary and in the list.
 func Run(ctx context.Context, w *store.Wreck, path string, o Options) (Summary, error) {
 	r := &run{ctx: ctx, remains: fs.NewRemains(w), options: o, root: os.Geteuid() == 0, hit: map[fs.Ino]bool{}}
-	err := r.run(w, path)
+	var err error
+	if o.Snapshot != "" {
+		var p *store.WreckSnapshot
+		if p, err = w.Snapshot(ctx, o.Snapshot); err == nil {
+			r.remains = fs.NewSnapshotRemains(p)
+		}
+	}
+	if err == nil {
+		err = r.run(w, path)
+	}
 	if err != nil {
 		err = fmt.Errorf("salvage to %q: %w", path, err)
 	}
@@ -83,6 +95,7 @@ func Run(ctx context.Context, w *store.Wreck, path string, o Options) (Summary, 
 //  1. writes every file under its number
 //  2. makes the tree, and gives files their names
 //  3. puts what has no name into lost+found
+//  4. lists what else is lost, that snapshots have
 func (r *run) run(w *store.Wreck, path string) (err error) {
 	list, err := r.begin(path)
 	if err != nil {
@@ -101,7 +114,22 @@ func (r *run) run(w *store.Wreck, path string) (err error) {
 	if err := r.tree(); err != nil {
 		return err
 	}
-	return r.leftovers()
+	if err := r.leftovers(); err != nil || r.options.Snapshot != "" {
+		return err
+	}
+	return r.keptLosses(w)
+}
+
+// keptLosses lists what is lost that snapshots alone need.
+func (r *run) keptLosses(w *store.Wreck) error {
+	list, lost := w.Snapshots()
+	if lost != nil {
+		r.kept("there may be more than these %d, and none can be read: %v", len(list), lost)
+	}
+	return fs.KeptLosses(r.ctx, w, func(snapshot string, l fs.Loss) error {
+		r.kept("%q and perhaps older ones: %v", snapshot, l)
+		return r.ctx.Err()
+	})
 }
 
 func (r *run) begin(path string) (*os.File, error) {
@@ -171,6 +199,12 @@ func (r *run) lost(format string, args ...any) {
 func (r *run) changed(format string, args ...any) {
 	r.summary.Changed++
 	fmt.Fprintf(r.list, "changed: "+format+"\n", args...)
+}
+
+// kept puts a loss on the list that snapshots have.
+func (r *run) kept(format string, args ...any) {
+	r.summary.Kept++
+	fmt.Fprintf(r.list, "of snapshots lost: "+format+"\n", args...)
 }
 
 // hits takes note of a damaged file.

@@ -19,6 +19,7 @@ type writer struct {
 	end    int64 // behind the last byte that is there, or was
 	made   bool
 	xattrs map[string][]byte
+	lostTo fs.Ino // up to here something may be lost of files that are visited
 }
 
 // Begin implements fs.Visitor.
@@ -28,6 +29,9 @@ func (w *writer) Begin(a fs.Attr, known bool) error {
 	w.xattrs = map[string][]byte{}
 	if w.skip {
 		return nil
+	}
+	if a.Ino <= w.lostTo {
+		w.hits(a.Ino) // the log may have a part of it, and what is lost the rest
 	}
 	if w.isDir {
 		return w.mark()
@@ -135,6 +139,7 @@ func (w *writer) Lost(l fs.Loss) error {
 	w.hits(l.Ino)
 	if l.Last != l.Ino {
 		w.hits(l.Last)
+		w.lostTo = max(w.lostTo, l.Last) // losses come in the order of files
 	}
 	if l.Ino == w.attr.Ino && l.Len > 0 {
 		w.end = max(w.end, l.Off+l.Len)
