@@ -155,7 +155,13 @@ func (j *scrubJob) close() {
 // scrubMounted has whoever has the volume mounted scrub it, and waits for it unless
 // that is not wanted. It goes on if who waits is stopped.
 func scrubMounted(c *cobra.Command, client *control.Client, volume string, f scrubFlags) (s scrubStatus, err error) {
-	call := func(path string, in any) error { return fromControl(volume, client.Call(c.Context(), path, in, &s)) }
+	call := func(path string, in any) error {
+		err := fromControl(volume, client.Call(c.Context(), path, in, &s))
+		if err != nil && c.Context().Err() != nil {
+			return errNotWaited
+		}
+		return err
+	}
 	switch {
 	case f.stop:
 		return s, call(pathScrubStop, empty{})
@@ -171,10 +177,12 @@ func scrubMounted(c *cobra.Command, client *control.Client, volume string, f scr
 		bar.set(s.Bytes, s.Total)
 		err = call(pathScrubStatus, scrubStatusRequest{Wait: true})
 	}
-	if err != nil && c.Context().Err() != nil {
-		return s, &failure{exitInterrupted, errors.New("stopped waiting: whoever has the volume mounted goes on with the scrub"), "the same with --status shows how far it is, with --stop it is stopped"}
-	}
 	return s, err
+}
+
+var errNotWaited = &failure{
+	exitInterrupted, errors.New("stopped waiting: whoever has the volume mounted goes on with the scrub"),
+	"the same with --status shows how far it is, with --stop it is stopped",
 }
 
 // err is the failure of a scrub that another process ran.
