@@ -77,6 +77,13 @@ versitygw: $(VERSITYGW)
 $(VERSITYGW):
 	GOBIN=$(dir $(VERSITYGW)) $(GO) install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW_VERSION)
 
+# Keys a second of a real KDS node over loopback, by the kind of evidence; with
+# KDSLOADFLAGS="-total 1000000" what the node has resident meanwhile.
+.PHONY: kds-load
+kds-load: build
+	$(GO) build -o bin/kdsload ./internal/kdsload
+	for e in sim quote ego; do bin/kdsload -evidence $$e $(KDSLOADFLAGS) || exit 1; done
+
 .PHONY: fuzz
 fuzz:
 	scripts/fuzz.sh $(FUZZTIME)

@@ -45,6 +45,10 @@ type Options struct {
 	KDSURL string
 	// KDSTimeout bounds one request to it. Default 10 s.
 	KDSTimeout time.Duration
+	// PCCSURL is a service with Intel's collateral, up to its version, for a KDS
+	// whose quotes come without it. Nothing that it says is trusted. Default
+	// none: in an SGX enclave EGo finds the collateral.
+	PCCSURL string
 	// ReadOnly changes nothing.
 	ReadOnly bool
 	// VolumeOnly leaves the filesystem in memory away, and /tmp as the volume

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/coffer-fs/coffer/kds"
-	"github.com/coffer-fs/coffer/kds/attest/platform"
 	"github.com/coffer-fs/coffer/kds/handover"
 	"github.com/coffer-fs/coffer/key"
 	"github.com/coffer-fs/coffer/store"
@@ -182,7 +181,7 @@ func (o Options) provenHandover(ctx context.Context, slot store.Slot) (*handed, 
 		return nil, err
 	}
 	t, err := m.Verify(ctx, handover.Taker{
-		Volume: h.Volume, Spec: spec, TicketKey: o.Config.Upgrade.TicketKey, Mode: o.Platform.Mode(), Verifier: platform.Verifier(o.Platform),
+		Volume: h.Volume, Spec: spec, TicketKey: o.Config.Upgrade.TicketKey, Mode: o.Platform.Mode(), Verifier: o.Evidence(),
 	})
 	if err != nil {
 		return nil, err

@@ -249,8 +249,13 @@ func (o Options) ask(ctx context.Context, s kds.Spec, g kds.Generation) (key.Key
 func (o Options) client() *kds.Client {
 	return &kds.Client{
 		URL: o.KDSURL, Constraint: o.Config.KDS.EnclaveConstraint, Platform: o.Platform,
-		Verifier: platform.Verifier(o.Platform), Timeout: o.KDSTimeout, Logger: o.Logger,
+		Verifier: o.Evidence(), Timeout: o.KDSTimeout, Logger: o.Logger,
 	}
+}
+
+// Evidence is the verifier of evidence that others show to this enclave.
+func (o Options) Evidence() attest.Verifier {
+	return platform.Trust{PCCS: o.PCCSURL}.Verifier(o.Platform)
 }
 
 // known is the Unlocker of a secret one has.

@@ -25,6 +25,7 @@ const storeFile = "cluster.store"
 type clusterFlags struct {
 	config     string
 	etcd       []string
+	etcdTLS    etcdTLS
 	nodeListen string
 	nodeAddr   string
 	peers      []string
@@ -33,6 +34,7 @@ type clusterFlags struct {
 func (f *clusterFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.config, "config", "", "measured configuration of the node; required for all master keys but development")
 	c.Flags().StringSliceVar(&f.etcd, "etcd", nil, "URLs of the etcd that the nodes of the cluster share; without it the cluster is this node alone")
+	f.etcdTLS.add(c)
 	c.Flags().StringVar(&f.nodeListen, "node-listen", "", "address to listen on for other nodes")
 	c.Flags().StringVar(&f.nodeAddr, "node-address", "", "how other nodes reach it; default the address of --node-listen")
 	c.Flags().StringSliceVar(&f.peers, "peer", nil, "addresses of other nodes, beside those in etcd")
@@ -111,7 +113,11 @@ func (f *clusterFlags) openStore(c *nodeconfig.Config, dir string) (kv.Store, er
 		}
 		return s, nil
 	}
-	s, err := kv.OpenEtcd(f.etcd, "/coffer/"+c.Cluster.Name+"/", kv.EtcdOptions{})
+	tls, err := f.etcdTLS.config()
+	if err != nil {
+		return nil, &failure{exitStore, err, "the files are PEM; --etcd.cert-file and --etcd.key-file belong together"}
+	}
+	s, err := kv.OpenEtcd(f.etcd, "/coffer/"+c.Cluster.Name+"/", kv.EtcdOptions{TLS: tls})
 	if err != nil {
 		return nil, &failure{exitStore, fmt.Errorf("etcd %s: %w", strings.Join(f.etcd, ","), err), ""}
 	}

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/coffer-fs/coffer/kds"
+	"github.com/coffer-fs/coffer/kds/keyfile"
 	"github.com/coffer-fs/coffer/kds/orders"
 )
 
@@ -29,14 +29,16 @@ func newOrdersKey() *cobra.Command {
 	return &cobra.Command{
 		Use:   "key FILE",
 		Short: "Make an operator's key, and print the public key for serve --operator",
-		Long:  "key makes FILE if it is not there. It belongs on the operator's own machine.",
-		Args:  usage(cobra.ExactArgs(1)),
+		Long: `key makes FILE, which belongs on the operator's own machine. A key that is there already
+is never overwritten: its public half is printed.`,
+		Args: usage(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			k, err := orders.OperatorKey(args[0])
-			if err == nil {
-				fmt.Fprintf(c.OutOrStdout(), "%x\n", k.Public())
+			if err != nil {
+				return badKey(args[0], err)
 			}
-			return err
+			fmt.Fprintf(c.OutOrStdout(), "%x\n", k.Public())
+			return nil
 		},
 	}
 }
@@ -52,12 +54,9 @@ func newOrdersSign() *cobra.Command {
 They replace all orders with lower numbers.`,
 		Args: usage(cobra.ExactArgs(2)),
 		RunE: func(c *cobra.Command, args []string) error {
-			if _, err := os.Stat(args[0]); err != nil {
-				return err
-			}
-			k, err := orders.OperatorKey(args[0])
+			k, err := keyfile.Operator(args[0])
 			if err != nil {
-				return err
+				return badKey(args[0], err)
 			}
 			b, err := readFile(args[1])
 			if err != nil {

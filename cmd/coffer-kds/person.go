@@ -283,8 +283,9 @@ func newCustodian() *cobra.Command {
 	c.AddCommand(&cobra.Command{
 		Use:   "keygen FILE",
 		Short: "Make a key, and print its public half",
-		Long:  `keygen makes a key in FILE, which its owner keeps, and prints what goes into the configuration.`,
-		Args:  usage(cobra.ExactArgs(1)),
+		Long: `keygen makes a key in FILE, which its owner keeps, and prints what goes into the
+configuration. A key that is there already is never overwritten: its public half is printed.`,
+		Args: usage(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			public, err := keyfile.NewCustodian(args[0])
 			if err != nil {

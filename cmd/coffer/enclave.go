@@ -24,6 +24,7 @@ type enclaveFlags struct {
 	config, simCPU, enclave string
 	kdsURLs                 []string
 	kdsTimeoutSec           int
+	pccs                    string
 	logLevel                string
 	takeover                bool
 	snapshot                string // of commands that read
@@ -39,6 +40,7 @@ func (f *enclaveFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.enclave, "enclave", "", "file that says who signed the simulated enclave")
 	c.Flags().StringSliceVar(&f.kdsURLs, "kds.url", nil, "address of the KDS; several are tried in this order")
 	c.Flags().IntVar(&f.kdsTimeoutSec, "kds.connection.timeout.seconds", defaultTimeoutSec, "how long to wait for the KDS")
+	c.Flags().StringVar(&f.pccs, "pccs.url", "", "service with Intel's collateral, for a KDS whose quotes come without it")
 	c.Flags().StringVar(&f.logLevel, "log", "warn", "what is logged to standard error: debug, info, warn or error")
 	c.Flags().BoolVar(&f.takeover, "takeover", false, "take the volume from whoever holds it")
 }
@@ -88,7 +90,7 @@ func (f *enclaveFlags) enclaveOptions(c *cobra.Command) (coffer.Options, error) 
 		return o, err
 	}
 	o = coffer.Options{
-		KDSURL: strings.Join(f.kdsURLs, ","), KDSTimeout: time.Duration(f.kdsTimeoutSec) * time.Second,
+		KDSURL: strings.Join(f.kdsURLs, ","), KDSTimeout: time.Duration(f.kdsTimeoutSec) * time.Second, PCCSURL: f.pccs,
 		Owner: c.CommandPath(), Logger: logger, Takeover: f.takeover, Snapshot: f.snapshot, VolumeOnly: true,
 		KeepHandedOver: true, // but for those that keep a volume open
 	}

@@ -80,7 +80,7 @@ func mailKeys(c *cobra.Command, f *enclaveFlags) (*mail.Keys, error) {
 		return nil, &failure{exitConfig, fmt.Errorf("%s has no kds block, which says which KDS is trusted", f.config), "docs/operations.md shows a whole one"}
 	}
 	return &mail.Keys{From: &kds.Client{URL: o.KDSURL, Constraint: o.Config.KDS.EnclaveConstraint, Platform: o.Platform,
-		Verifier: platform.Verifier(o.Platform), Timeout: o.KDSTimeout, Logger: o.Logger}}, nil
+		Verifier: o.Evidence(), Timeout: o.KDSTimeout, Logger: o.Logger}}, nil
 }
 
 func newMailIdentity() *cobra.Command {

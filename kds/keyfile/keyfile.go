@@ -14,7 +14,9 @@ import (
 	"crypto/hpke"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/coffer-fs/coffer/kds/internal/secretfile"
 )
@@ -65,9 +67,10 @@ func Ticket(path string) (ed25519.PrivateKey, error) {
 	return ed25519.NewKeyFromSeed(seed), nil
 }
 
-// NewCustodian makes a custodian's key in path, and returns its public text.
+// NewCustodian makes a custodian's key in path, unless there is one, and returns its
+// public text.
 func NewCustodian(path string) (string, error) {
-	if err := create(path, custodianTitle); err != nil {
+	if err := create(path, custodianTitle); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", fmt.Errorf("make custodian key: %w", err)
 	}
 	k, err := Custodian(path)

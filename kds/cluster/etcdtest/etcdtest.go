@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -17,16 +18,28 @@ import (
 type Etcd struct {
 	URL string
 
-	t    testing.TB
-	dir  string
-	peer string
-	cmd  *exec.Cmd
+	t     testing.TB
+	flags []string
+	dir   string
+	peer  string
+	cmd   *exec.Cmd
 }
 
 // Start starts an etcd that ends with the test.
 func Start(t testing.TB) *Etcd {
 	t.Helper()
-	e := &Etcd{URL: "http://" + free(t), t: t, dir: filepath.Join(t.TempDir(), "etcd"), peer: "http://" + free(t)}
+	return start(t, "http://")
+}
+
+// StartTLS starts an etcd that wants TLS, with more flags for it.
+func StartTLS(t testing.TB, flags ...string) *Etcd {
+	t.Helper()
+	return start(t, "https://", flags...)
+}
+
+func start(t testing.TB, scheme string, flags ...string) *Etcd {
+	t.Helper()
+	e := &Etcd{URL: scheme + free(t), t: t, flags: flags, dir: filepath.Join(t.TempDir(), "etcd"), peer: "http://" + free(t)}
 	e.Run()
 	t.Cleanup(e.Kill)
 	return e
@@ -44,15 +57,15 @@ func (e *Etcd) Run() {
 		e.t.Fatal(err)
 	}
 	defer log.Close()
-	e.cmd = exec.Command(path, "--data-dir", e.dir, "--listen-client-urls", e.URL, "--advertise-client-urls", e.URL,
-		"--listen-peer-urls", e.peer, "--initial-advertise-peer-urls", e.peer, "--initial-cluster", "default="+e.peer)
+	e.cmd = exec.Command(path, append(e.flags, "--data-dir", e.dir, "--listen-client-urls", e.URL, "--advertise-client-urls", e.URL,
+		"--listen-peer-urls", e.peer, "--initial-advertise-peer-urls", e.peer, "--initial-cluster", "default="+e.peer)...)
 	e.cmd.Stdout, e.cmd.Stderr = log, log
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := e.cmd.Start(); err != nil {
 		e.t.Fatal(err)
 	}
 	for range 300 {
-		if c, err := net.Dial("tcp", e.URL[len("http://"):]); err == nil {
+		if c, err := net.Dial("tcp", e.URL[strings.LastIndexByte(e.URL, '/')+1:]); err == nil {
 			_ = c.Close()
 			return
 		}

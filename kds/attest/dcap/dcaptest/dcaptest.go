@@ -71,9 +71,17 @@ func NewKey() *ecdsa.PrivateKey {
 	return k
 }
 
+// All are all of them.
+func (k *Keys) All() []**ecdsa.PrivateKey {
+	return []**ecdsa.PrivateKey{&k.Root, &k.CA, &k.PCK, &k.TCB, &k.Attestation}
+}
+
 // New is a machine that is up to date.
-func New() *Machine {
-	m := &Machine{Now: time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC), Keys: keys,
+func New() *Machine { return NewAt(time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC)) }
+
+// NewAt is New at another time.
+func NewAt(now time.Time) *Machine {
+	m := &Machine{Now: now, Keys: keys,
 		Edit: map[string]func(*x509.Certificate){}, SignedBy: map[string]*ecdsa.PrivateKey{},
 		Revoked: map[string][]int64{}, EditList: map[string]func(*x509.RevocationList){},
 		Platform: Platform{FMSPC: [6]byte{0, 0x90, 0xc0, 0x6f}, Components: [16]int{5, 5, 5, 5, 5, 5}, PCESVN: 13},

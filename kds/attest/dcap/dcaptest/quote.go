@@ -124,6 +124,11 @@ func sized(b, data []byte) []byte {
 	return append(binary.LittleEndian.AppendUint32(b, uint32(len(data))), data...)
 }
 
+// sized64 appends data behind its size, as Open Enclave does.
+func sized64(b, data []byte) []byte {
+	return append(binary.LittleEndian.AppendUint64(b, uint64(len(data))), data...)
+}
+
 func or(a, b *ecdsa.PrivateKey) *ecdsa.PrivateKey {
 	if a != nil {
 		return a
