@@ -49,8 +49,7 @@ func (m *matrix) run(t *testing.T, seed uint64, most int) {
 	if err != nil {
 		t.Fatalf("-seed %d: recording, after %q: %v", seed, rec.calls(), err)
 	}
-	rec.snap("nothing")
-	snaps := rec.recorded()
+	snaps := rec.end()
 	for _, i := range r.Perm(len(snaps)) {
 		c := cut{plan: p, history: h, snapshot: snaps[i], seed: r.Uint64()}
 		c.options.NodeCacheBytes = 4 << 20

@@ -89,6 +89,7 @@ type recorder struct {
 	storetest.Before
 	anchor  *storetest.Anchor // nil if there is none
 	created atomic.Bool
+	left    *store.Store // which was not closed
 	progress
 
 	mu    sync.Mutex
@@ -200,8 +201,7 @@ func crashRun(t *testing.T, seed uint64) int {
 	if err != nil {
 		t.Fatalf("-seed %d: recording, after %q: %v", seed, rec.calls(), err)
 	}
-	rec.snap("nothing")
-	snaps := rec.recorded() // a store that was left open goes on in the background
+	snaps := rec.end()
 	var failed atomic.Bool
 	var wg sync.WaitGroup
 	next := make(chan int, len(snaps))
@@ -232,6 +232,17 @@ func crashRun(t *testing.T, seed uint64) int {
 		t.FailNow()
 	}
 	return len(snaps)
+}
+
+// end returns what was recorded, and closes a store that was left open, which went
+// on in the background.
+func (r *recorder) end() []snapshot {
+	r.snap("nothing")
+	snaps := r.recorded()
+	if r.left != nil {
+		_ = r.left.Close()
+	}
+	return snaps
 }
 
 // recorded returns what was recorded up to now.
@@ -271,7 +282,8 @@ func (p plan) record(rec *recorder, r *rand.Rand) (*history, error) {
 		}
 		left -= steps
 		if left == 0 && r.IntN(2) == 0 {
-			return h, nil // and leave it open
+			rec.left = s // open
+			return h, nil
 		}
 		if err := s.Close(); err != nil {
 			return h, err
