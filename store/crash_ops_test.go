@@ -14,6 +14,7 @@ import (
 type operator struct {
 	writer
 	progress  *progress
+	far       *far // a host process that dies now and then, if there is one
 	plan      operations
 	others    sync.WaitGroup // what goes on beside the steps
 	migrating atomic.Bool
@@ -46,6 +47,11 @@ func (o *operator) wait() error {
 func (o *operator) step(depth int) error {
 	m := o.newest()
 	o.progress.start(moment{m.state + 1, m.keeps, m.size})
+	if o.far != nil && o.r.IntN(12) == 0 {
+		if err := o.far.die(o.r); err != nil {
+			return err
+		}
+	}
 	switch p := o.r.IntN(100); {
 	case p < 8:
 		return o.commit(m)

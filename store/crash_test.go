@@ -57,8 +57,8 @@ func TestCrash(t *testing.T) {
 // twenty runs that it cuts.
 const outcomesPerRound = 4000
 
-// TestCrashFor is TestCrash, TestA36_ReorderUnsynced and TestFaults for as long as
-// -crash.for says.
+// TestCrashFor is TestCrash, TestCrashRemote, TestA36_ReorderUnsynced and TestFaults
+// for as long as -crash.for says.
 func TestCrashFor(t *testing.T) {
 	seed, cuts, faults, runs := newSeed(t), 0, 0, uint64(0)
 	var m matrix
@@ -67,6 +67,10 @@ func TestCrashFor(t *testing.T) {
 		if runs%20 == 0 {
 			m.run(t, seed+runs, outcomesPerRound)
 			fmt.Printf("%d cuts in %d runs; %v; %d faults; %.0f s, now -seed %d\n", cuts, runs+1, &m, faults, time.Since(start).Seconds(), seed+runs)
+		}
+		if runs%20 == 10 {
+			n, _ := crashRemoteRun(t, seed+runs, math.MaxInt)
+			cuts += n
 		}
 		if runs%200 == 100 {
 			faults += failAll(t, seed+runs, math.MaxInt)
@@ -90,6 +94,7 @@ type recorder struct {
 	anchor  *storetest.Anchor // nil if there is none
 	created atomic.Bool
 	left    *store.Store // which was not closed
+	far     *far         // the host process that has the disk, if one has
 	progress
 
 	mu    sync.Mutex
@@ -109,14 +114,14 @@ func newRecorder(h *memhost.Host, a *storetest.Anchor) *recorder {
 func (r *recorder) snap(call string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := snapshot{call: call, created: r.created.Load(), bounds: r.now()}
-	copyDisk := func() { s.disk = r.Clone() }
+	s := snapshot{call: call, created: r.created.Load(), bounds: r.progress.now()}
+	copyDisk := func() { s.disk = r.now().Clone() }
 	if r.anchor != nil {
 		s.anchor = r.anchor.Hold(copyDisk)
 	} else {
 		copyDisk()
 	}
-	s.most = r.now().most // after the copy, as the least is from before
+	s.most = r.progress.now().most // after the copy, as the least is from before
 	r.snaps = append(r.snaps, s)
 }
 
@@ -234,6 +239,22 @@ func crashRun(t *testing.T, seed uint64) int {
 	return len(snaps)
 }
 
+// now is the disk at present.
+func (r *recorder) now() *memhost.Host {
+	if r.far != nil {
+		return r.far.now()
+	}
+	return r.Host
+}
+
+// volume is what a store opens to be recorded.
+func (r *recorder) volume() host.Volume {
+	if r.far != nil {
+		return r.far.volume
+	}
+	return r
+}
+
 // end returns what was recorded, and closes a store that was left open, which went
 // on in the background.
 func (r *recorder) end() []snapshot {
@@ -263,19 +284,19 @@ func (r *recorder) calls() (list []string) {
 
 // record makes a volume and runs random operations on it.
 func (p plan) record(rec *recorder, r *rand.Rand) (*history, error) {
-	if err := p.create(rec, rec.anchor); err != nil {
+	if err := p.create(rec.volume(), rec.anchor); err != nil {
 		return nil, err
 	}
 	rec.created.Store(true)
 	h := newHistory()
 	h.sizes = []int64{p.capacity}
 	for left := p.steps; left > 0; {
-		s, err := p.open(rec, rec.anchor, false)
+		s, err := p.open(rec.volume(), rec.anchor, false)
 		if err != nil {
 			return h, err
 		}
 		steps := min(left, 1+r.IntN(p.steps))
-		o := &operator{writer: writer{history: h, s: s, r: r, keys: p.keys, slots: p.slots}, progress: &rec.progress, plan: p.operations}
+		o := &operator{writer: writer{history: h, s: s, r: r, keys: p.keys, slots: p.slots}, progress: &rec.progress, far: rec.far, plan: p.operations}
 		err = o.run(steps)
 		if err := errors.Join(err, o.wait()); err != nil {
 			return h, err

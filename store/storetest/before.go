@@ -29,6 +29,35 @@ func (b *Before) Acquire(ctx context.Context, o host.AcquireOptions) (host.Write
 	return &beforeWriter{w, b}, nil
 }
 
+// AcquireAs and Resume let a host process serve the volume.
+func (b *Before) AcquireAs(ctx context.Context, o host.AcquireOptions, token [32]byte) (host.Writer, error) {
+	b.tell("acquire")
+	w, err := b.Host.AcquireAs(ctx, o, token)
+	if err != nil {
+		return nil, err
+	}
+	return &beforeWriter{w, b}, nil
+}
+
+// Resume is explained at AcquireAs.
+func (b *Before) Resume(ctx context.Context, o host.AcquireOptions, token [32]byte) (host.Writer, error) {
+	b.tell("resume")
+	w, err := b.Host.Resume(ctx, o, token)
+	if err != nil {
+		return nil, err
+	}
+	return &beforeWriter{w, b}, nil
+}
+
+type adopter interface {
+	Adopt(ctx context.Context, id host.SegmentID, capacity, tail int64) error
+}
+
+func (w *beforeWriter) Adopt(ctx context.Context, id host.SegmentID, capacity, tail int64) error {
+	w.b.tell("adopt %d at %d", id, tail)
+	return w.Writer.(adopter).Adopt(ctx, id, capacity, tail)
+}
+
 type beforeWriter struct {
 	host.Writer
 	b *Before

@@ -40,7 +40,7 @@ func (h *Host) copy() (*Host, map[*segment]*segment) {
 	c := New(h.options)
 	c.records = maps.Clone(h.records)
 	c.spares = slices.Clone(h.spares)
-	c.bytes, c.versions, c.forgets = h.bytes, h.versions, h.forgets
+	c.bytes, c.versions, c.forgets, c.lease = h.bytes, h.versions, h.forgets, h.lease
 	twins := make(map[*segment]*segment, len(h.segments))
 	for id, s := range h.segments {
 		twins[s] = s.copy()

@@ -66,6 +66,7 @@ type Host struct {
 	versions uint64     // the last version handed out
 	journal  []entry    // what a crash would decide about, oldest first
 	holder   *writer    // the present writer
+	lease    [32]byte   // the token of who acquired it last, if it has one
 	dead     bool       // crashed
 	calls    int        // changing calls so far
 	hook     func(Call) Cut

@@ -16,6 +16,7 @@ var errReleased = fmt.Errorf("writer was released: %w", host.ErrInvalid)
 type writer struct {
 	h        *Host
 	owner    string
+	resumed  bool // it may Adopt
 	released bool // guarded by h.mu
 }
 
@@ -26,7 +27,7 @@ func (h *Host) Acquire(ctx context.Context, o host.AcquireOptions) (host.Writer,
 		if h.holder != nil && !o.Takeover {
 			return fmt.Errorf("held by %q: %w", h.holder.owner, host.ErrInUse)
 		}
-		h.holder = w
+		h.holder, h.lease = w, [32]byte{}
 		return nil
 	})
 	if err != nil {
