@@ -47,10 +47,8 @@ func (o *operator) wait() error {
 func (o *operator) step(depth int) error {
 	m := o.newest()
 	o.progress.start(moment{m.state + 1, m.keeps, m.size})
-	if o.far != nil && o.r.IntN(12) == 0 {
-		if err := o.far.die(o.r); err != nil {
-			return err
-		}
+	if o.far != nil && o.r.IntN(8) == 0 {
+		o.far.countdown.Store(1 + o.r.Int64N(8))
 	}
 	switch p := o.r.IntN(100); {
 	case p < 8:

@@ -1,12 +1,14 @@
 package store_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/coffer-fs/coffer/store/host"
@@ -19,11 +21,15 @@ import (
 // far is a host process that can be killed, on a machine that can crash.
 type far struct {
 	dir    string
-	before func(call string) // what storetest.Before tells; nil: nobody
+	before func(call string) // what storetest.Before tells
+
+	countdown atomic.Int64 // so many calls from now it dies
+	dying     sync.WaitGroup
 
 	mu     sync.Mutex
+	err    error         // of starting it anew
 	disk   *memhost.Host // of the present process
-	server *serve.Server
+	server *serve.Server // the present one
 	listen *killable
 	volume *remote.Volume
 	deaths int
@@ -34,6 +40,7 @@ type killable struct {
 	net.Listener
 	mu    sync.Mutex
 	conns []net.Conn
+	dead  bool
 }
 
 func (k *killable) Accept() (net.Conn, error) {
@@ -43,6 +50,10 @@ func (k *killable) Accept() (net.Conn, error) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.dead {
+		c.Close()
+		return nil, net.ErrClosed
+	}
 	k.conns = append(k.conns, c)
 	return c, nil
 }
@@ -51,6 +62,7 @@ func (k *killable) kill() {
 	k.Close()
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.dead = true
 	for _, c := range k.conns {
 		c.Close()
 	}
@@ -85,28 +97,32 @@ func (f *far) start() error {
 		return err
 	}
 	f.listen = &killable{Listener: l}
-	var v host.Volume = f.disk
-	if f.before != nil {
-		v = &storetest.Before{Host: f.disk, Call: f.before}
-	}
+	v := &storetest.Before{Host: f.disk, Call: f.call}
 	f.server = serve.New(onDisk{v}, serve.Options{})
 	go func(s *serve.Server, l net.Listener) { _ = s.Serve(l) }(f.server, f.listen)
 	return nil
 }
 
-// die kills the process, and perhaps the machine it is on, and starts another one.
-// The enclave lives on.
-func (f *far) die(r *rand.Rand) error {
+func (f *far) call(call string) {
+	f.before(call)
+	if f.countdown.Add(-1) == 0 {
+		f.dying.Go(f.die)
+	}
+}
+
+// die kills the process, and perhaps the machine it is on, and starts another one,
+// while a call is under way. The enclave lives on.
+func (f *far) die() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.deaths++
-	if r.IntN(2) == 0 {
+	f.listen.kill() // first: who is dead does not answer
+	if f.deaths%2 == 0 {
 		f.disk = f.disk.Kill()
 	} else {
-		f.disk = f.disk.Crash(memhost.CrashOptions{Seed: r.Uint64()})
+		f.disk = f.disk.Crash(memhost.CrashOptions{Seed: uint64(f.deaths)})
 	}
-	f.listen.kill()
-	return f.start()
+	f.err = errors.Join(f.err, f.start())
 }
 
 // now is the disk of the present process.
@@ -118,6 +134,8 @@ func (f *far) now() *memhost.Host {
 
 func (f *far) close() {
 	f.volume.Close()
+	f.countdown.Store(0)
+	f.dying.Wait()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.listen.kill()
@@ -168,7 +186,7 @@ func crashRemoteRun(t *testing.T, seed uint64, most int) (cuts, deaths int) {
 func (c *cut) tryRemote() error {
 	r := rand.New(rand.NewPCG(c.seed, 9))
 	h := c.crash(r)
-	f, err := newFar(h, nil)
+	f, err := newFar(h, func(string) {})
 	if err != nil {
 		return err
 	}
@@ -189,20 +207,17 @@ func (c *cut) tryRemote() error {
 		return err
 	}
 	w := writer{history: c.forkAt(m), s: s, r: r, keys: c.keys, slots: c.slots}
+	f.countdown.Store(r.Int64N(20))
 	for range 3 {
 		if err := w.randomChange(); err != nil {
 			return err
-		}
-		if r.IntN(8) == 0 {
-			if err := f.die(r); err != nil {
-				return err
-			}
-			c.fate += "host died "
 		}
 	}
 	if err := s.Commit(bg); err != nil {
 		return err
 	}
-	_, err = w.look(s, bounds{w.newest(), w.newest()})
-	return err
+	if _, err = w.look(s, bounds{w.newest(), w.newest()}); err != nil {
+		return fmt.Errorf("after %d deaths of the host process: %w", f.deaths, err)
+	}
+	return f.err
 }

@@ -1,6 +1,7 @@
 package remote_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -85,6 +87,8 @@ func TestHostileAnswers(t *testing.T) {
 		"endless header":      "HTTP/1.1 200 OK\r\nX: ENDLESS",
 		"endless error":       "HTTP/1.1 500 No\r\nCoffer-Error: failed\r\n\r\nENDLESS",
 		"an unknown code":     "HTTP/1.1 409 No\r\nCoffer-Error: maybe\r\nContent-Length: 0\r\n\r\n",
+		"lost for ever":       "HTTP/1.1 409 No\r\nCoffer-Error: lost\r\nContent-Length: 0\r\n\r\n",
+		"busy for ever":       "HTTP/1.1 409 No\r\nCoffer-Error: busy\r\nContent-Length: 0\r\n\r\n",
 		"no code":             "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
 		"a redirect":          "HTTP/1.1 307 Temporary Redirect\r\nLocation: http://127.0.0.1:1/v1/volumes/v\r\nContent-Length: 0\r\n\r\n",
 		"interim for ever":    strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", 5000),
@@ -129,6 +133,45 @@ func TestHostileAnswers(t *testing.T) {
 				_ = w.Release(ctx)
 			}
 		})
+	}
+}
+
+// A host process that is started anew again while it is told what the one before it
+// knew is told once more.
+func TestLostWhileResuming(t *testing.T) {
+	const lost = "HTTP/1.1 409 No\r\nCoffer-Error: lost\r\nContent-Length: 0\r\n\r\n"
+	var mu sync.Mutex
+	known, deaths := true, 0
+	url := liar(t, func(r *http.Request) string {
+		mu.Lock()
+		defer mu.Unlock()
+		answer := cmp.Or(honest(r), good)
+		dies := r.Method == "POST" && deaths == 0 || r.URL.Query().Has("tail") && deaths == 1
+		if dies {
+			known = false
+			deaths++
+		}
+		if strings.HasSuffix(r.URL.Path, "/lease") {
+			known = true
+		} else if !known {
+			answer = lost
+		}
+		return strings.Replace(answer, "\r\n", "\r\nConnection: close\r\n", 1)
+	})
+	v, err := remote.Open(ctx, url, remote.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	w, err := v.Acquire(ctx, host.AcquireOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Create(ctx, 1, 1<<20), w.Append(ctx, 1, 0, []byte("x")), w.Release(ctx)); err != nil {
+		t.Error(err)
+	}
+	if deaths != 2 {
+		t.Errorf("it died %d times", deaths)
 	}
 }
 

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -174,16 +175,21 @@ type attempt func(ctx context.Context, so outcome) error
 func (w *writer) call(ctx context.Context, changing bool, try attempt) error {
 	p := w.volume.patience(ctx)
 	var so outcome
-	for {
+	for resumed := false; ; {
 		round, err := w.tryOnce(ctx, changing, so, try)
 		switch {
 		case err == errLost:
-			if err = w.resume(ctx, round); err == nil {
+			err = w.resume(ctx, round)
+			if err == nil && !resumed {
+				resumed = true
 				continue
 			}
-			if !isCut(err) && err != errBusy {
+			// A process may die while it is told what it has to know, or as soon
+			// as it was told.
+			if err != nil && err != errLost && err != errBusy && !isCut(err) {
 				return w.notResumed(err)
 			}
+			err = cmp.Or(err, errLost)
 		case isCut(err):
 			so.doubt = true
 		case err == errBusy:
