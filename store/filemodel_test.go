@@ -16,6 +16,8 @@ func newRand(tb testing.TB) *rand.Rand {
 	return rand.New(rand.NewPCG(newSeed(tb), 0))
 }
 
+func newSeededRand(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }
+
 const typeNote = 1
 
 // files are objects made of extents, beside a model of them, as a filesystem
