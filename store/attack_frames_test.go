@@ -11,9 +11,12 @@ import (
 	"github.com/coffer-fs/coffer/store/host"
 )
 
-// elsewhereEach is how many flips are made in memory for one that is made on the
-// other hosts too: a prime, so that each kind of frame is hit.
-const elsewhereEach = 1009
+// So many flips are made in memory for one that is made on the other hosts too:
+// primes, so that each kind of frame is hit.
+const (
+	elsewhereEach = 1009
+	elsewhereSome = 307 // where there are fewer
+)
 
 // Every byte of every record and segment of a closed volume, and every bit of
 // its header and its root.
@@ -63,11 +66,15 @@ func TestA01_BitFlipInTheLog(t *testing.T) {
 	v.commit(t)
 	cut := v.crash()
 	r := rand.New(rand.NewPCG(newSeed(t), 4))
-	refused, older := 0, 0
+	refused, older, flips := 0, 0, 0
+	v.served = newServed(t)
 	flip := func(id host.SegmentID, off int) survey {
 		h := cut.host.Clone()
 		h.FlipBit(id, int64(off), r.UintN(8))
 		f := v.survey(t, h, true)
+		if flips++; flips%elsewhereSome == 0 {
+			v.elsewhere(t, h, true, f)
+		}
 		switch {
 		case f.opened != nil:
 			refused++
@@ -190,6 +197,9 @@ func TestA06_Truncate(t *testing.T) {
 			h := v.host.Clone()
 			h.SetSegment(id, b[:size])
 			f := v.survey(t, h, true)
+			if size%elsewhereEach == 0 {
+				v.elsewhere(t, h, true, f)
+			}
 			for object, e := range at {
 				if f.opened == nil && !f.damaged[stateKey] && e.Segment == id && f.damaged[dataKey(object, 700)] != (e.Offset+700+16 > uint32(size)) {
 					t.Fatalf("segment %d cut to %d bytes, object %d at %d: damaged: %v", id, size, object, e.Offset, f.damaged)
@@ -202,8 +212,12 @@ func TestA06_Truncate(t *testing.T) {
 		for size := range b {
 			h := v.host.Clone()
 			h.SetRecord(name, b[:size])
-			if f := v.survey(t, h, true); f.opened == nil {
+			f := v.survey(t, h, true)
+			if f.opened == nil {
 				t.Fatalf("record %q cut to %d bytes: the volume opens", name, size)
+			}
+			if size%elsewhereSome == 0 {
+				v.elsewhere(t, h, true, f)
 			}
 		}
 	}
@@ -280,7 +294,7 @@ func TestA44_Malformed(t *testing.T) {
 		}
 		return b
 	}
-	for range 2000 {
+	for i := range 2000 {
 		h := v.host.Clone()
 		for _, name := range h.RecordNames() {
 			if r.IntN(3) == 0 {
@@ -292,6 +306,11 @@ func TestA44_Malformed(t *testing.T) {
 				h.SetSegment(id, spoil(h.Segment(id)))
 			}
 		}
-		v.survey(t, h, r.IntN(4) > 0)
+		readOnly := r.IntN(4) > 0
+		before := h.Clone()
+		f := v.survey(t, h, readOnly)
+		if i%elsewhereSome == 0 {
+			v.elsewhere(t, before, readOnly, f)
+		}
 	}
 }

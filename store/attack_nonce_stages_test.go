@@ -26,7 +26,7 @@ var stages = []struct {
 	{"add a key", func(_ *nonces, s *store.Store, nth int) error {
 		return s.AddGeneration(bg, storetest.Secret(fmt.Sprint("next ", nth)))
 	}},
-	{"rekey", func(_ *nonces, s *store.Store, _ int) error { return s.Rekey(bg, nil) }},
+	{"rekey", func(_ *nonces, s *store.Store, _ int) error { return s.Rekey(bg, store.RekeyOptions{}) }},
 	{"drop the old key", func(_ *nonces, s *store.Store, _ int) error { return s.DropOldGenerations(bg) }},
 	{"rewrap", func(_ *nonces, s *store.Store, nth int) error {
 		return s.Rewrap(bg, storetest.Secret(fmt.Sprint("wrapped ", nth)))

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/host/memhost"
@@ -29,7 +30,6 @@ type far struct {
 	mu     sync.Mutex
 	err    error         // of starting it anew
 	disk   *memhost.Host // of the present process
-	server *serve.Server // the present one
 	listen *killable
 	volume *remote.Volume
 	deaths int
@@ -74,6 +74,41 @@ type onDisk struct{ host.Volume }
 func (d onDisk) Open(string) (host.Volume, error) { return d.Volume, nil }
 func (d onDisk) Create(string) error              { return host.ErrExists }
 
+// serveOn starts a host process for v at a socket in dir.
+func serveOn(dir string, v host.Volume) (*killable, error) {
+	socket := filepath.Join(dir, "s")
+	_ = os.Remove(socket)
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		return nil, err
+	}
+	k := &killable{Listener: l}
+	go func() { _ = serve.New(onDisk{v}, serve.Options{}).Serve(k) }()
+	return k, nil
+}
+
+// overWire opens v through a host process, which ends with the test.
+func overWire(t *testing.T, v host.Volume) (far host.Volume, end func()) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "coffer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := serveOn(dir, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := remote.Open(bg, "unix:"+filepath.Join(dir, "s")+"#v", remote.Options{Patience: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, func() {
+		r.Close()
+		k.kill()
+		os.RemoveAll(dir)
+	}
+}
+
 // newFar starts a host process and opens the volume on its disk.
 func newFar(disk *memhost.Host, before func(string)) (*far, error) {
 	dir, err := os.MkdirTemp("", "coffer") // short enough for a socket
@@ -90,17 +125,9 @@ func newFar(disk *memhost.Host, before func(string)) (*far, error) {
 
 // start starts the process on f.disk. f.mu is held, or f is new.
 func (f *far) start() error {
-	socket := filepath.Join(f.dir, "s")
-	_ = os.Remove(socket)
-	l, err := net.Listen("unix", socket)
-	if err != nil {
-		return err
-	}
-	f.listen = &killable{Listener: l}
-	v := &storetest.Before{Host: f.disk, Call: f.call}
-	f.server = serve.New(onDisk{v}, serve.Options{})
-	go func(s *serve.Server, l net.Listener) { _ = s.Serve(l) }(f.server, f.listen)
-	return nil
+	k, err := serveOn(f.dir, &storetest.Before{Host: f.disk, Call: f.call})
+	f.listen = k
+	return err
 }
 
 func (f *far) call(call string) {
