@@ -71,3 +71,15 @@ func ReencodeSnapshot(layer uint64, b []byte) ([]byte, error) {
 	}
 	return p.encode(), nil
 }
+
+// ReencodeSpan decodes what an item of a layer says of an object's data, and makes
+// that item again.
+func ReencodeSpan(k Key, value []byte) (Key, []byte, error) {
+	l, plain, _ := splitKey(k)
+	p, err := spanOf(k, value)
+	if err != nil {
+		return k, nil, err
+	}
+	c := p.item(l, plain.Object)
+	return c.key, c.value, nil
+}

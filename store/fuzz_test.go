@@ -100,6 +100,24 @@ func FuzzSnapshot(f *testing.F) {
 	})
 }
 
+// FuzzSpan decodes what a snapshot's layer says of data: an extent, or that there
+// was none.
+func FuzzSpan(f *testing.F) {
+	f.Add(uint64(1<<48|7), false, uint64(4096), store.Extent{Segment: 1, Offset: 4096, Length: 100, Start: 10, Count: 90}.Append(nil))
+	f.Add(uint64(256<<48|7), true, uint64(4096), binary.BigEndian.AppendUint64(nil, 4096))
+	f.Fuzz(func(t *testing.T, object uint64, gone bool, end uint64, value []byte) {
+		k := store.Key{Object: object, Type: store.TypeExtent, Sub: end}
+		if gone {
+			k.Type |= 0x80
+		}
+		again, b, err := store.ReencodeSpan(k, value)
+		canonical(t, value, b, err)
+		if err == nil && again != k {
+			t.Errorf("item %v is made again as %v", k, again)
+		}
+	})
+}
+
 // FuzzOpen gives the whole opening records that a host made up.
 func FuzzOpen(f *testing.F) {
 	v := newVaultForFuzz(f)
