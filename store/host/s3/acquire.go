@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"time"
@@ -15,10 +17,17 @@ import (
 // it.
 const maxAcquires = 64
 
+// terms are those of an acquisition.
+type terms struct {
+	o     host.AcquireOptions
+	lease [sha256.Size]byte // hash of the token by which the holder may come back
+	back  bool              // only if nobody acquired the volume since
+}
+
 // acquisition is one attempt to become the writer.
 type acquisition struct {
 	*Volume
-	o   host.AcquireOptions
+	terms
 	dir *dir
 
 	resumed []place // entries that were made of a journal
@@ -38,14 +47,32 @@ type acquisition struct {
 // if step 3 succeeds, no entry was missed in step 1, and what step 2 made is the
 // journal's end.
 func (v *Volume) Acquire(ctx context.Context, o host.AcquireOptions) (host.Writer, error) {
-	w, err := v.acquire(ctx, o)
+	return v.acquire(ctx, terms{o: o})
+}
+
+// AcquireAs is Acquire for a holder that may come back with its token: one that
+// this process serves.
+func (v *Volume) AcquireAs(ctx context.Context, o host.AcquireOptions, token [32]byte) (host.Writer, error) {
+	return v.acquire(ctx, terms{o: o, lease: sha256.Sum256(token[:])})
+}
+
+// Resume is Acquire for the holder whose token it is, if nobody acquired the
+// volume since: else ErrFenced. Whoever still served that holder is fenced. The
+// new writer may Adopt segments.
+func (v *Volume) Resume(ctx context.Context, o host.AcquireOptions, token [32]byte) (host.Writer, error) {
+	o.Takeover = true
+	return v.acquire(ctx, terms{o: o, lease: sha256.Sum256(token[:]), back: true})
+}
+
+func (v *Volume) acquire(ctx context.Context, t terms) (host.Writer, error) {
+	w, err := v.acquireAs(ctx, t)
 	if err != nil {
 		return nil, fmt.Errorf("acquire volume: %w", err)
 	}
 	return w, nil
 }
 
-func (v *Volume) acquire(ctx context.Context, o host.AcquireOptions) (*writer, error) {
+func (v *Volume) acquireAs(ctx context.Context, t terms) (*writer, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -59,7 +86,7 @@ func (v *Volume) acquire(ctx context.Context, o host.AcquireOptions) (*writer, e
 	if err != nil {
 		return nil, err
 	}
-	a := &acquisition{Volume: v, o: o, dir: d}
+	a := &acquisition{Volume: v, terms: t, dir: d}
 	for range maxAcquires {
 		w, err := a.try(ctx)
 		if w != nil {
@@ -80,6 +107,9 @@ func (a *acquisition) try(ctx context.Context) (*writer, error) {
 	v, err := a.loadHead(ctx, "")
 	if err != nil {
 		return nil, err
+	}
+	if a.back && subtle.ConstantTimeCompare(v.holder.lease[:], a.lease[:]) != 1 {
+		return nil, host.ErrFenced
 	}
 	logs := v.logObjects()
 	found, ended, err := a.follow(ctx, v.state)
@@ -108,7 +138,9 @@ func (a *acquisition) try(ctx context.Context) (*writer, error) {
 	if a.knocked || a.o.Takeover && unclean { // let the one before know soon
 		_ = a.knock(ctx)
 	}
-	return a.begin(s, tag, a.dir, append(logs, a.resumed...), unclean), nil
+	w := a.begin(s, tag, a.dir, append(logs, a.resumed...), unclean)
+	w.resumed = a.back
+	return w, nil
 }
 
 // ifSame is an error of reading the journal, unless the head was replaced
@@ -139,7 +171,7 @@ func (s *state) logObjects() (at []place) {
 func (a *acquisition) mine(s *state) *state {
 	n := s.clone()
 	n.epoch, n.next, n.shipped, n.held = s.epoch+1, 0, 0, true
-	n.holder = holder{owner: printable(a.o.Owner), local: a.options.Durability == Local, home: a.dir.id()}
+	n.holder = holder{lease: a.lease, owner: printable(a.o.Owner), local: a.options.Durability == Local, home: a.dir.id()}
 	rand.Read(n.holder.token[:])
 	return n
 }

@@ -37,6 +37,7 @@ func (s *state) encodeHead() []byte {
 	b = binary.BigEndian.AppendUint64(b, s.shipped)
 	b = append(b, s.holder.token[:]...)
 	b = append(b, s.holder.home[:]...)
+	b = append(b, s.holder.lease[:]...)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(s.holder.owner)))
 	b = append(b, s.holder.owner...)
 	b = append(b, byte(len(s.records)))
@@ -87,6 +88,7 @@ func parseHead(b []byte) (*state, error) {
 	d.take(16) // the nonce
 	s.epoch, s.next, s.shipped = d.u64(), d.u64(), d.u64()
 	s.holder.token, s.holder.home = d.id(), d.id()
+	copy(s.holder.lease[:], d.take(len(s.holder.lease)))
 	s.holder.owner = string(d.take(int(d.u16())))
 	if len(s.holder.owner) > maxOwner {
 		d.bad = true

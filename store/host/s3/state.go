@@ -31,6 +31,7 @@ type entryKey struct{ epoch, index uint64 }
 type holder struct {
 	token [16]byte // random, of this epoch
 	home  [16]byte // of its directory, 0 if it has none
+	lease [32]byte // hash of the token of whom a server held it for, or 0
 	local bool     // it acknowledges what is on its own disk only
 	owner string
 }

@@ -120,6 +120,11 @@ func (v *Volume) refresh(ctx context.Context, force bool) error {
 	if !force && !v.asked.IsZero() && time.Since(v.asked) < v.options.Stale {
 		return ctx.Err()
 	}
+	if v.view == nil {
+		if err := v.openHead(ctx); err != nil {
+			return err
+		}
+	}
 	for range maxReloads {
 		now := time.Now()
 		if _, _, err := v.follow(ctx, v.view.state); err != nil {
@@ -141,12 +146,10 @@ func (v *Volume) refresh(ctx context.Context, force bool) error {
 // reread begins anew with the head after a failure, which may have left the view
 // half changed.
 func (v *Volume) reread(ctx context.Context, err error) error {
-	if w, headErr := v.loadHead(context.WithoutCancel(ctx), ""); headErr == nil {
+	v.view, v.asked = nil, time.Time{}
+	if w, headErr := v.loadHead(ctx, ""); headErr == nil {
 		v.view = w
-	} else {
-		v.closed = true
 	}
-	v.asked = time.Time{}
 	return err
 }
 

@@ -19,6 +19,8 @@ type writer struct {
 	epoch  uint64
 	token  [16]byte
 
+	resumed bool // it may adopt segments
+
 	ctx   context.Context    // of the work in the background
 	stop  context.CancelFunc // ends it
 	work  sync.WaitGroup     // of it
@@ -55,6 +57,7 @@ type liveSegment struct {
 	mine     bool // this writer made it
 	made     bool // a batch says so
 	tail     int64
+	again    int64   // an adopted one goes on here: what is there up to tail comes again
 	parts    []*part // what the store lacks, in order, up to tail
 }
 
@@ -79,7 +82,7 @@ func (v *Volume) begin(s *state, tag string, d *dir, logs []place, unclean bool)
 	w := v.newWriter(s)
 	w.dir, w.tag, w.logs, w.sweep = d, tag, logs, unclean
 	for id, g := range s.segments {
-		w.live[id] = &liveSegment{id: id, capacity: int64(g.capacity), made: true, tail: int64(g.tail)}
+		w.live[id] = &liveSegment{id: id, capacity: int64(g.capacity), made: true, tail: int64(g.tail), again: -1}
 	}
 	for name, r := range s.records {
 		w.records[name] = r
@@ -281,7 +284,7 @@ func (w *writer) Create(ctx context.Context, id host.SegmentID, capacity int64) 
 		case len(w.live) >= maxSegments:
 			err = host.ErrNoSpace
 		default:
-			w.live[id] = &liveSegment{id: id, capacity: capacity, mine: true}
+			w.live[id] = &liveSegment{id: id, capacity: capacity, mine: true, again: -1}
 		}
 	}
 	if err != nil {
@@ -318,9 +321,10 @@ func (w *writer) append(id host.SegmentID, off int64, p []byte) error {
 		return host.ErrNotFound
 	case !g.mine:
 		return fmt.Errorf("another writer made it: %w", host.ErrInvalid)
-	case off != g.tail || int64(len(p)) > g.capacity-off || off == g.capacity:
+	case off != g.end() || int64(len(p)) > g.capacity-off || off == g.capacity:
 		return host.ErrOffset
 	}
+	p = g.skip(p)
 	for len(p) > 0 {
 		t := g.open()
 		n := min(len(p), partBytes-t.size)
@@ -369,6 +373,66 @@ func (w *writer) insist(ctx context.Context, do func() error) error {
 		}
 		w.volume.options.Logger.Warn("what was acknowledged is not in the object store yet", "error", err)
 	}
+}
+
+// end is where the next append must continue the segment.
+func (g *liveSegment) end() int64 {
+	if g.again >= 0 {
+		return g.again
+	}
+	return g.tail
+}
+
+// skip leaves out what an adopted segment has already.
+func (g *liveSegment) skip(p []byte) []byte {
+	if g.again < 0 {
+		return p
+	}
+	n := min(int64(len(p)), g.tail-g.again)
+	if g.again += n; g.again == g.tail {
+		g.again = -1
+	}
+	return p[n:]
+}
+
+// Adopt lets a resumed writer go on with a segment that its holder made before, at
+// tail: what there is behind that comes again. One that the store has not heard of
+// is made anew: then tail must be 0.
+func (w *writer) Adopt(ctx context.Context, id host.SegmentID, capacity, tail int64) error {
+	err := host.CheckSegment(id, tail, 0)
+	if err == nil && (capacity <= 0 || capacity > host.MaxSegmentSize || tail > capacity || !w.resumed) {
+		err = host.ErrInvalid
+	}
+	if err == nil {
+		err = w.enter(ctx, true)
+	}
+	if err == nil {
+		err = w.adopt(id, capacity, tail)
+	}
+	if err != nil {
+		return fmt.Errorf("adopt segment %d of %d bytes at %d: %w", id, capacity, tail, err)
+	}
+	return nil
+}
+
+func (w *writer) adopt(id host.SegmentID, capacity, tail int64) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	g := w.live[id]
+	switch {
+	case g == nil && tail == 0:
+		w.live[id] = &liveSegment{id: id, capacity: capacity, mine: true, again: -1}
+		return nil
+	case g == nil:
+		return host.ErrNotFound
+	case g.capacity != capacity || tail > g.tail:
+		return fmt.Errorf("it ends at %d of %d: %w", g.tail, g.capacity, host.ErrInvalid)
+	}
+	g.mine, g.again = true, -1
+	if tail < g.tail {
+		g.again = tail
+	}
+	return nil
 }
 
 // open is the part that is added to.

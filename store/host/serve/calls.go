@@ -41,6 +41,13 @@ func (c *call) status() error {
 		}
 		st = wire.Status{SegmentBytes: usage.SegmentBytes, SpareBytes: usage.SpareBytes, HeldBytes: usage.HeldBytes, CatalogBytes: usage.CatalogBytes, FreeBytes: usage.FreeBytes}
 	}
+	if b, ok := v.(shared); ok {
+		there, err := b.Status(c.r.Context())
+		if err != nil {
+			return err
+		}
+		st.SegmentBytes = there.Bytes
+	}
 	p, done := c.place(c.volume())
 	defer done()
 	p.mu.Lock()
