@@ -23,6 +23,7 @@ import (
 	"github.com/coffer-fs/coffer/store/host/local"
 	"github.com/coffer-fs/coffer/store/host/point"
 	"github.com/coffer-fs/coffer/store/host/remote"
+	"github.com/coffer-fs/coffer/store/host/s3"
 	"github.com/coffer-fs/coffer/store/host/transfer"
 )
 
@@ -64,6 +65,15 @@ var classes = []class{
 	{remote.ErrUnreachable, exitHost, "is coffer host serve running there?"},
 	{remote.ErrAnswer, exitHost, "is it really a host process, of this version?"},
 	{remote.ErrFailed, exitHost, "its log says why: see standard error of coffer host serve"},
+	{transfer.ErrFilled, exitExists, "name another place, or remove what is there"},
+	{s3.ErrUnshipped, exitInUse, "open it on the machine that has the journal, with the same --s3.dir"},
+	{s3.ErrURL, exitUsage, "s3://BUCKET/PREFIX, and --s3.endpoint https://HOST where it is not Amazon's"},
+	{s3.ErrUnauthorized, exitHost, "credentials are taken from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws/credentials, or the machine's role"},
+	{s3.ErrConditions, exitHost, "two writers could not be kept apart there: use a store that keeps If-None-Match and If-Match of a PUT"},
+	{s3.ErrFormat, exitFormat, "a later version of coffer made it: use that"},
+	{s3.ErrUncertain, exitHost, "open the volume again: it tells whether the last change is there"},
+	{s3.ErrUnreachable, exitHost, "see --s3.endpoint, and whether the store is there; what was acknowledged is safe"},
+	{s3.ErrAnswer, exitHost, "is it a volume, and an object store? An object that is damaged or gone comes back from a copy only"},
 	{local.ErrBusy, exitInUse, "somebody holds the volume's files for long: try again"},
 	{coffer.ErrOtherSpec, exitWrongKey, "use the configuration it was made for, or migrate it: coffer migrate VOLUME --config OLD --to NEW"},
 	{store.ErrNewerKey, exitWrongKey, "a migration to another key was begun: use the configuration that it goes to"},

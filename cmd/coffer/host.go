@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/coffer-fs/coffer/config"
 	"github.com/coffer-fs/coffer/store/host"
+	"github.com/coffer-fs/coffer/store/host/s3"
 	"github.com/coffer-fs/coffer/store/host/serve"
 )
 
@@ -41,6 +43,7 @@ type hostServeFlags struct {
 	pullTokenFile     string
 	certFile, keyFile string
 	logLevel          string
+	s3                s3Flags
 }
 
 const (
@@ -63,14 +66,17 @@ listens. An enclave names a volume by
   http://127.0.0.1:PORT/NAME    TCP of this machine
   https://HOST:PORT/NAME        TCP with TLS, from anywhere
 
-The volume is the directory DIR/NAME. A socket belongs to the user who serves.
+The volume is the directory DIR/NAME. With --root s3://BUCKET/PREFIX it is in an
+object store, at s3://BUCKET/PREFIX/NAME: the enclave needs no credentials then, and
+sends nothing but sealed bytes to a process of its own machine. A socket belongs to the user who serves.
 On TCP other than loopback there must be TLS and a token.
 
 It may be killed and started anew at any moment: its clients wait, and go on.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error { return f.serve(c) },
 	}
-	c.Flags().StringVar(&f.root, "root", "", "directory of the volumes (required)")
+	f.s3.register(c)
+	c.Flags().StringVar(&f.root, "root", "", "directory of the volumes, or s3://BUCKET/PREFIX (required)")
 	c.Flags().StringVar(&f.listen, "listen", "", "unix:PATH or tcp:ADDRESS:PORT; port 0 takes any that is free (required)")
 	c.Flags().StringVar(&f.quota, "quota", "", "how large the segments of a volume may be together, with k, m, g or t; default: the disk")
 	c.Flags().IntVar(&f.maxVolumes, "max-volumes", defaultMaxVolumes, "how many volumes there may be when a client makes one")
@@ -87,7 +93,7 @@ It may be killed and started anew at any moment: its clients wait, and go on.`,
 //  1. flags, files
 //  2. listen, say so
 //  3. serve until a signal, then give the volumes back
-func (f hostServeFlags) serve(c *cobra.Command) error {
+func (f hostServeFlags) serve(c *cobra.Command) (err error) {
 	o, err := f.options()
 	if err != nil {
 		return err
@@ -96,7 +102,12 @@ func (f hostServeFlags) serve(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	s := serve.New(&serve.Dir{Root: f.root, MaxVolumes: f.maxVolumes}, o)
+	b, closeBackend, err := f.backend(o.Logger)
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	defer func() { err = errors.Join(err, closeBackend()) }()
+	s := serve.New(b, o)
 	if _, err := fmt.Fprintln(c.OutOrStdout(), "listening on "+f.address(l)); err != nil {
 		return errors.Join(err, l.Close())
 	}
@@ -109,6 +120,18 @@ func (f hostServeFlags) serve(c *cobra.Command) error {
 	stop, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	return errors.Join(err, s.Shutdown(stop))
+}
+
+// backend is where the volumes are.
+func (f hostServeFlags) backend(logger *slog.Logger) (b serve.Backend, closeIt func() error, err error) {
+	if !s3.IsURL(f.root) {
+		return &serve.Dir{Root: f.root, MaxVolumes: f.maxVolumes}, func() error { return nil }, nil
+	}
+	root := strings.TrimRight(f.root, "/")
+	o, err := f.s3.options(root)
+	o.Logger = logger
+	bucket := &serve.Bucket{URL: root, Options: o, MayCreate: f.maxVolumes > 0}
+	return bucket, bucket.Close, err
 }
 
 // options are those of the server, from flags and files.
@@ -146,6 +169,9 @@ func (f hostServeFlags) options() (o serve.Options, err error) {
 		if bytes.Equal(o.PullToken, o.Token) {
 			return o, usageError("make another one", "--pull-token-file has the token of --token-file, which may do everything")
 		}
+	}
+	if s3.IsURL(f.root) {
+		return o, nil
 	}
 	if info, err := os.Stat(f.root); err != nil {
 		return o, err

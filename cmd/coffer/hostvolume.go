@@ -20,12 +20,14 @@ import (
 	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/host/local"
 	"github.com/coffer-fs/coffer/store/host/remote"
+	"github.com/coffer-fs/coffer/store/host/s3"
 )
 
-// hostFlags say how to reach a volume that a host process serves. A VOLUME is
-// such a one's address, or else a directory.
+// hostFlags say how to reach a volume. A VOLUME is the address of one that a host
+// process serves, or that is in an object store, or else a directory.
 type hostFlags struct {
 	tokenFile, caFile, pin string
+	s3                     s3Flags
 }
 
 func (f *hostFlags) register(c *cobra.Command) {
@@ -33,11 +35,18 @@ func (f *hostFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.caFile, "host.ca-file", "", "certificates that vouch for it, instead of the machine's own")
 	c.Flags().StringVar(&f.pin, "host.pin", "", "SHA-256 of the one certificate that it may have, as openssl x509 -fingerprint -sha256 shows it")
 	c.MarkFlagsMutuallyExclusive("host.ca-file", "host.pin")
+	f.s3.register(c)
 }
+
+// isURL reports whether a volume is named by an address, and not by a directory.
+func isURL(volume string) bool { return remote.IsURL(volume) || s3.IsURL(volume) }
 
 // open opens a volume.
 func (f hostFlags) open(ctx context.Context, volume string) (host.Volume, error) {
-	if !remote.IsURL(volume) {
+	switch {
+	case s3.IsURL(volume):
+		return f.s3.open(ctx, volume)
+	case !remote.IsURL(volume):
 		return local.Open(volume)
 	}
 	o, err := f.options()
@@ -124,7 +133,7 @@ func readToken(path string) ([]byte, error) {
 
 // absVolume names a volume so that it means the same in every directory.
 func absVolume(volume string) string {
-	if !remote.IsURL(volume) {
+	if !isURL(volume) {
 		return abs(volume)
 	}
 	return remote.AbsURL(volume)
@@ -133,7 +142,10 @@ func absVolume(volume string) string {
 // holder says who holds a volume; nil if nobody does. Of one that a host process
 // serves it is that process's word.
 func (f hostFlags) holder(ctx context.Context, volume string) (h *holder, err error) {
-	if !remote.IsURL(volume) {
+	switch {
+	case s3.IsURL(volume):
+		return f.s3.holder(ctx, volume)
+	case !remote.IsURL(volume):
 		return holderOf(volume)
 	}
 	v, err := f.open(ctx, volume)
@@ -152,6 +164,9 @@ func (f hostFlags) holder(ctx context.Context, volume string) (h *holder, err er
 // be: a host process removes nothing, but a volume that was not finished can be
 // made again.
 func (f hostFlags) makePlace(ctx context.Context, volume string) (undo func() error, err error) {
+	if s3.IsURL(volume) {
+		return func() error { return nil }, f.s3.makeVolume(ctx, volume)
+	}
 	if !remote.IsURL(volume) {
 		_, statErr := os.Lstat(volume)
 		return func() error { return clearVolume(volume, statErr == nil) }, local.Create(volume)

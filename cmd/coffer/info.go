@@ -16,6 +16,7 @@ import (
 	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/host/local"
 	"github.com/coffer-fs/coffer/store/host/remote"
+	"github.com/coffer-fs/coffer/store/host/s3"
 	"github.com/coffer-fs/coffer/store/seal"
 )
 
@@ -38,8 +39,9 @@ type infoResult struct {
 	Header    uint64        `json:"headerSequence"`
 	Slots     []infoSlot    `json:"slots"`
 	Migrating bool          `json:"migrating"` // begun and not finished
-	Holder    *holder       `json:"holder"`    // null if nobody holds it
-	Anchor    string        `json:"anchor"`    // kds, file or none; unknown without a configuration
+	Lag       *infoLag      `json:"lag,omitempty"`
+	Holder    *holder       `json:"holder"` // null if nobody holds it
+	Anchor    string        `json:"anchor"` // kds, file or none; unknown without a configuration
 	anchor    string
 }
 
@@ -50,6 +52,12 @@ type infoReceived struct {
 	Taken   time.Time `json:"taken"`
 	At      time.Time `json:"at"`
 	Changed bool      `json:"changed"` // opened for writing since
+}
+
+// infoLag is what an object store lacks of what was acknowledged on this machine.
+type infoLag struct {
+	Changes int   `json:"changes"`
+	Bytes   int64 `json:"bytes"`
 }
 
 // infoSlot is one key slot: one of spec and machine is set.
@@ -112,6 +120,9 @@ func info(c *cobra.Command, f hostFlags, volume string) (r infoResult, err error
 	if err := r.addPoints(c.Context(), v); err != nil {
 		return r, err
 	}
+	if err := r.addLag(c.Context(), v); err != nil {
+		return r, err
+	}
 	if r.Slots, err = infoSlots(h); err != nil {
 		return r, err
 	}
@@ -152,13 +163,29 @@ func (r *infoResult) addPoints(ctx context.Context, v host.Volume) error {
 	return err
 }
 
+// addLag adds how far an object store is behind, if it may be.
+func (r *infoResult) addLag(ctx context.Context, v host.Volume) error {
+	o, ok := v.(*s3.Volume)
+	if !ok {
+		return nil
+	}
+	st, err := o.Status(ctx)
+	if st.Local || st.Lag.Changes > 0 {
+		r.Lag = &infoLag{st.Lag.Changes, st.Lag.Bytes}
+	}
+	return err
+}
+
 // usageOf asks the directory, or the host process.
 func usageOf(ctx context.Context, v host.Volume) (local.Usage, error) {
-	r, ok := v.(*remote.Volume)
-	if !ok {
-		return v.(*local.Volume).Usage(ctx)
+	switch v := v.(type) {
+	case *local.Volume:
+		return v.Usage(ctx)
+	case *s3.Volume:
+		st, err := v.Status(ctx)
+		return local.Usage{SegmentBytes: st.Bytes}, err
 	}
-	st, err := r.Status(ctx)
+	st, err := v.(*remote.Volume).Status(ctx)
 	return local.Usage{SegmentBytes: st.SegmentBytes, SpareBytes: st.SpareBytes, HeldBytes: st.HeldBytes, CatalogBytes: st.CatalogBytes, FreeBytes: st.FreeBytes}, err
 }
 
@@ -185,9 +212,16 @@ func (r infoResult) print(w io.Writer) error {
 	p.line("id         %s", r.ID)
 	p.line("format     %d, %s", r.Format, r.Suite)
 	p.line("segments   %d of %s", r.Segments, bytesText(r.SegmentSize))
-	p.line("on host    %s, and %s to be recycled; %s are free", bytesText(r.HostBytes), bytesText(r.SpareBytes), bytesText(r.FreeBytes))
+	if s3.IsURL(r.Volume) {
+		p.line("in store   %s", bytesText(r.HostBytes))
+	} else {
+		p.line("on host    %s, and %s to be recycled; %s are free", bytesText(r.HostBytes), bytesText(r.SpareBytes), bytesText(r.FreeBytes))
+	}
 	if len(r.Points) > 0 {
 		p.line("points     %d, which keep %s of segments that were deleted: coffer point list %s", len(r.Points), bytesText(r.HeldBytes), quote(r.Volume))
+	}
+	if r.Lag != nil {
+		p.line("lag        the store lacks %d syncs of this machine's journal, %s", r.Lag.Changes, bytesText(r.Lag.Bytes))
 	}
 	for _, s := range r.Slots {
 		p.line("sealed for %s", s)

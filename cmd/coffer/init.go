@@ -11,7 +11,6 @@ import (
 	"github.com/coffer-fs/coffer"
 	"github.com/coffer-fs/coffer/store"
 	"github.com/coffer-fs/coffer/store/host"
-	"github.com/coffer-fs/coffer/store/host/remote"
 )
 
 func newInit() *cobra.Command {
@@ -21,7 +20,8 @@ func newInit() *cobra.Command {
 		Short: "Make a volume with an empty filesystem",
 		Long: `init makes the directory VOLUME and in it a volume of the size that the
 configuration says (persistentFileSystemSize), sealed with the key it names.
-VOLUME may also be the address of one at a host process: see coffer host serve.`,
+VOLUME may also be the address of one at a host process (see coffer host serve), or
+s3://BUCKET/PREFIX, in an object store.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, a []string) error { return initVolume(c, f, a[0]) },
 	}
@@ -63,12 +63,12 @@ func initVolume(c *cobra.Command, f enclaveFlags, volume string) error {
 func (f hostFlags) refuseExisting(ctx context.Context, volume string) error {
 	v, err := f.open(ctx, volume)
 	if err != nil {
-		if remote.IsURL(volume) && !errors.Is(err, host.ErrNotFound) {
+		if isURL(volume) && !errors.Is(err, host.ErrNotFound) {
 			return err
 		}
 		return nil // making it says what is wrong
 	}
-	if remote.IsURL(volume) {
+	if isURL(volume) {
 		_, _, err = store.ReadHeader(ctx, v)
 	}
 	if errors.Is(err, store.ErrNoVolume) {

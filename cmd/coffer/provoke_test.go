@@ -25,6 +25,7 @@ import (
 	"github.com/coffer-fs/coffer/store/host/memhost"
 	"github.com/coffer-fs/coffer/store/host/point"
 	"github.com/coffer-fs/coffer/store/host/remote"
+	"github.com/coffer-fs/coffer/store/host/s3"
 	"github.com/coffer-fs/coffer/store/host/transfer"
 	"github.com/coffer-fs/coffer/store/seal"
 )
@@ -34,6 +35,12 @@ import (
 var provoke = map[error]func(*testing.T) error{
 	remote.ErrAnswer:        wrongAnswer,
 	remote.ErrFailed:        hostFails,
+	s3.ErrUnauthorized:      bucketRefuses,
+	s3.ErrConditions:        bucketForgets,
+	s3.ErrFormat:            laterHead,
+	s3.ErrUncertain:         bucketSilent,
+	s3.ErrUnreachable:       bucketGone,
+	s3.ErrAnswer:            wrongHead,
 	kds.ErrNoKDS:            noKDS,
 	coffer.ErrHostInProcess: hostInProcess,
 	attest.ErrSeal:          noSealKey,

@@ -12,8 +12,8 @@ func newRoot() *cobra.Command {
 		Short: "Encrypted, persistent filesystems for enclaves",
 		Long: `coffer makes, mounts, inspects and migrates encrypted volumes.
 
-A volume is a directory of sealed files, reached directly or through a host
-process (coffer host serve). Whoever holds it learns neither names
+A volume is a directory of sealed files, or s3://BUCKET/PREFIX in an object store,
+reached directly or through a host process (coffer host serve). Whoever holds it learns neither names
 nor sizes nor contents, and can change no byte unnoticed. Its key comes from a
 Key Derivation Service, which gives it to enclaves that satisfy the key spec in
 the measured configuration (--config).`,
@@ -26,7 +26,7 @@ the measured configuration (--config).`,
 		return usageError(fmt.Sprintf("see %q", c.CommandPath()+" --help"), "%w", err)
 	})
 	root.AddCommand(newInit(), newMount(), newUmount(), newInfo(), newLs(), newStat(), newCat(), newPut(),
-		newGet(), newRm(), newMkdir(), newCheck(), newSnapshot(), newResize(), newScrub(), newRecover(), newSalvage(), newAnchor(), newMigrate(), newHandover(), newTicket(), newIdentity(), newHost(), newSend(), newReceive(), newPull(), newVerifyTransfer(), newPoint(),
+		newGet(), newRm(), newMkdir(), newCheck(), newSnapshot(), newResize(), newScrub(), newRecover(), newSalvage(), newAnchor(), newMigrate(), newCopy(), newHandover(), newTicket(), newIdentity(), newHost(), newSend(), newReceive(), newPull(), newVerifyTransfer(), newPoint(),
 		newMail(), newVersion())
 	return root
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coffer-fs/coffer/store/host/remote"
+	"github.com/coffer-fs/coffer/store/host/s3"
 )
 
 func newUmount() *cobra.Command {
@@ -38,7 +39,7 @@ func (f hostFlags) umount(ctx context.Context, dir string) error {
 	if volume != "" { // in memory there is nothing to wait for
 		serving, holderErr = f.holder(ctx, volume)
 	}
-	if holderErr != nil && !errors.Is(holderErr, remote.ErrUnreachable) {
+	if holderErr != nil && !errors.Is(holderErr, remote.ErrUnreachable) && !errors.Is(holderErr, s3.ErrUnreachable) {
 		return volumeError(volume, holderErr)
 	}
 	err = unmount(abs(dir), false)
@@ -87,6 +88,10 @@ const (
 func (f hostFlags) waitReleased(ctx context.Context, volume string, serving holder) error {
 	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
 	defer cancel()
+	poll := closePoll
+	if s3.IsURL(volume) {
+		poll = s3Poll
+	}
 	for {
 		h, err := f.holder(ctx, volume)
 		if err != nil || h == nil || *h != serving {
@@ -95,7 +100,7 @@ func (f hostFlags) waitReleased(ctx context.Context, volume string, serving hold
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("unmounted, but %v has not closed it: %w", serving, ctx.Err())
-		case <-time.After(closePoll):
+		case <-time.After(poll):
 		}
 	}
 }

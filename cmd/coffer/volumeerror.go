@@ -45,7 +45,7 @@ func (e *errVolume) steps() []string {
 	return []string{
 		"open volume", fmt.Sprintf("open volume %q", e.volume), "acquire volume", "read header",
 		"take snapshot", "delete snapshot", "clone snapshot", "open snapshot", "resize",
-		"create volume", fmt.Sprintf("create volume %q", e.volume), "check", "scrub", "migrate", "rewrap", "hand over", "withdraw handover", "re-encrypt", "recover volume", "salvage volume", "hold volume",
+		"create volume", fmt.Sprintf("create volume %q", e.volume), "check", "scrub", "migrate", "rewrap", "hand over", "withdraw handover", "re-encrypt", "recover volume", "salvage volume", "hold volume", "copy",
 		`get storage key "EnclavePersistence"`,
 	}
 }

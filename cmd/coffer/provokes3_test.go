@@ -1,0 +1,100 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/coffer-fs/coffer/store/host"
+	"github.com/coffer-fs/coffer/store/host/s3"
+	"github.com/coffer-fs/coffer/store/host/s3/s3test"
+)
+
+// bucket starts an object store, which the commands of the script find by their
+// environment.
+func bucket(t *testing.T, ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: bucket")
+	}
+	ts.Setenv("AWS_ENDPOINT_URL", s3test.New(t).URL)
+	ts.Setenv("AWS_ACCESS_KEY_ID", "test")
+	ts.Setenv("AWS_SECRET_ACCESS_KEY", "testtest")
+	ts.Setenv("XDG_CACHE_HOME", ts.MkAbs(".cache"))
+}
+
+const s3URL = "s3://bucket/vol"
+
+func s3Options(url string) s3.Options {
+	return s3.Options{Endpoint: url, AccessKey: "test", SecretKey: "testtest", Patience: 50 * time.Millisecond}
+}
+
+// bucketRefuses opens a volume with credentials that are not accepted.
+func bucketRefuses(t *testing.T) error {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+	t.Cleanup(s.Close)
+	_, err := s3.Open(ctx, s3URL, s3Options(s.URL))
+	return err
+}
+
+// bucketForgets makes a volume where conditions are ignored.
+func bucketForgets(t *testing.T) error {
+	inner := s3test.New(t)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Del("If-None-Match")
+		inner.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return s3.Create(ctx, s3URL, s3Options(s.URL))
+}
+
+// withBucket makes a volume in a store.
+func withBucket(t *testing.T) (*s3test.Server, s3.Options) {
+	s := s3test.New(t)
+	o := s3Options(s.URL)
+	if err := s3.Create(ctx, s3URL, o); err != nil {
+		t.Fatal(err)
+	}
+	return s, o
+}
+
+// spoilHead changes a byte of the head and opens the volume.
+func spoilHead(t *testing.T, at int) error {
+	s, o := withBucket(t)
+	head := s.Get("vol/head")
+	head[at]++
+	s.Put("vol/head", head)
+	_, err := s3.Open(ctx, s3URL, o)
+	return err
+}
+
+func laterHead(t *testing.T) error { return spoilHead(t, 9) }
+func wrongHead(t *testing.T) error { return spoilHead(t, 30) }
+
+// bucketGone opens a volume in a store that is not there.
+func bucketGone(t *testing.T) error {
+	s, o := withBucket(t)
+	s.Break(func(string, string) s3test.Fault { return s3test.Before })
+	_, err := s3.Open(ctx, s3URL, o)
+	return err
+}
+
+// bucketSilent swaps a record in a store that does not answer any more.
+func bucketSilent(t *testing.T) error {
+	s, o := withBucket(t)
+	v, err := s3.Open(ctx, s3URL, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { v.Close() })
+	w, err := v.Acquire(ctx, host.AcquireOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Release(ctx) })
+	s.Break(func(string, string) s3test.Fault { return s3test.After })
+	_, err = w.Swap(ctx, "root", "", nil)
+	return err
+}
