@@ -351,6 +351,11 @@ func (a *acquisition) resume(ctx context.Context, v *view) error {
 	rand.Read(high[:])
 	w.numbers.Store(1<<63 | uint64(binary.BigEndian.Uint32(high[:]))<<31) // names that it did not use
 	for _, e := range left {
+		for i := range e.changes {
+			if c := &e.changes[i]; c.kind == changeBytes {
+				c.at = place{} // that was one in the journal
+			}
+		}
 		if err := w.ship(ctx, &batch{changes: e.changes, parts: make([]*part, len(e.changes)), number: e.index}); err != nil {
 			return err
 		}
