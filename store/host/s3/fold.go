@@ -78,6 +78,9 @@ func (w *writer) foldInBackground(ctx context.Context) {
 			return
 		case <-w.kicks:
 		}
+		if !w.foldPays() {
+			continue
+		}
 		err := w.fold(ctx, false)
 		if err == nil {
 			err = w.sweepOnce(ctx)
@@ -92,6 +95,13 @@ func (w *writer) foldInBackground(ctx context.Context) {
 			w.kick()
 		}
 	}
+}
+
+// foldPays reports whether the journal is long enough, or something is to be swept.
+func (w *writer) foldPays() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.entries >= foldEntries || w.state.recentBytes >= foldBytes || w.sweep
 }
 
 // foldIfLate makes whoever commits wait where the journal has become long.
