@@ -149,6 +149,9 @@ func (r *infoResult) addPoints(ctx context.Context, v host.Volume) error {
 		return nil
 	}
 	list, err := k.Points(ctx)
+	if errors.Is(err, host.ErrInvalid) { // it is served, and keeps none
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -69,6 +69,7 @@ var callTests = []test{
 		v.unwritten(w, 5, 10)
 		v.record(w, "root", version, "one")
 		v.bytes(w, 3, 0, pattern(Capacity, 3))
+		v.ok("sync", w.Sync(ctx, 4, 5))
 		v.ok("release", w.Release(ctx))
 		v.refused("forget after it was released", f.Forget(ctx, false), host.ErrInvalid)
 		v.ok("close", h.Close())

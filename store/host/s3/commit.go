@@ -100,6 +100,8 @@ func (w *writer) durable(ctx context.Context, b *batch, of []*request) error {
 	beats := slices.ContainsFunc(of, func(r *request) bool { return r.beat })
 	switch {
 	case len(b.changes) == 0 && !beats:
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		w.collect(b.sent)
 		return nil
 	case w.volume.options.Durability == Local:
@@ -319,18 +321,27 @@ func uncertain(err error) error {
 	return fmt.Errorf("%w: %w", ErrUncertain, err)
 }
 
-// collect deletes objects that nothing needs, in the background.
+// collect deletes objects that nothing needs, in the background. Callers hold mu.
 func (w *writer) collect(objects []place) {
 	if len(objects) == 0 {
 		return
 	}
+	w.deletes++
 	names := make([]string, len(objects))
 	for i, at := range objects {
 		names[i] = at.object()
 	}
-	w.work.Go(func() {
-		if err := w.volume.objects.delete(context.Background(), names); err != nil {
-			w.volume.options.Logger.Warn("delete objects of the store", "error", err)
-		}
-	})
+	w.work.Go(func() { w.deleted(names, w.volume.objects.delete(context.Background(), names)) })
+}
+
+// deleted notes the outcome of a collection. What could not be deleted is tried again
+// by a Forget, or found by a sweep.
+func (w *writer) deleted(names []string, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.deletes--; err != nil {
+		w.volume.options.Logger.Warn("delete objects of the store", "error", err)
+		w.garbage, w.sweep = append(w.garbage, names...), true
+	}
+	w.changed.Broadcast()
 }

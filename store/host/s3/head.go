@@ -13,8 +13,9 @@ import (
 
 // Flags of a head.
 const (
-	flagHeld  = 1 // somebody writes the volume in this epoch
-	flagLocal = 2 // and acknowledges what is on its own disk only
+	flagHeld   = 1 // somebody writes the volume in this epoch
+	flagLocal  = 2 // and acknowledges what is on its own disk only
+	flagForget = 4 // what is deleted is to be gone: see host.Forgetter
 )
 
 // encodeHead gives the bytes of a head (docs/s3.md, "Head"). No two are equal.
@@ -25,6 +26,9 @@ func (s *state) encodeHead() []byte {
 	}
 	if s.held && s.holder.local {
 		flags |= flagLocal
+	}
+	if s.forgetting {
+		flags |= flagForget
 	}
 	b := append([]byte(nil), headMagic...)
 	b = binary.BigEndian.AppendUint16(b, layoutVersion)
@@ -80,11 +84,12 @@ func parseHead(b []byte) (*state, error) {
 		return nil, fmt.Errorf("%s: version %d: %w", what, v, ErrFormat)
 	}
 	flags, reserved := d.u8(), d.u8()
-	if magic != headMagic || flags&^(flagHeld|flagLocal) != 0 || reserved != 0 || sha256.Sum256(d.whole(b)) != [sumSize]byte(b[len(b)-sumSize:]) {
+	if magic != headMagic || flags&^(flagHeld|flagLocal|flagForget) != 0 || reserved != 0 || sha256.Sum256(d.whole(b)) != [sumSize]byte(b[len(b)-sumSize:]) {
 		return nil, fmt.Errorf("%w: %s is damaged", ErrAnswer, what)
 	}
 	s := newState()
 	s.held, s.holder.local = flags&flagHeld != 0, flags&flagLocal != 0
+	s.forgetting = flags&flagForget != 0
 	d.take(16) // the nonce
 	s.epoch, s.next, s.shipped = d.u64(), d.u64(), d.u64()
 	s.holder.token, s.holder.home = d.id(), d.id()

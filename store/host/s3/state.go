@@ -11,13 +11,14 @@ import (
 // state is what a volume is after so many entries of its journal. Recovery and
 // writing change it by the same function, apply.
 type state struct {
-	epoch    uint64
-	next     uint64 // index of the next entry
-	held     bool
-	holder   holder
-	shipped  uint64
-	records  map[string]record
-	segments map[host.SegmentID]*segment
+	epoch      uint64
+	next       uint64 // index of the next entry
+	held       bool
+	holder     holder
+	shipped    uint64
+	forgetting bool
+	records    map[string]record
+	segments   map[host.SegmentID]*segment
 
 	// recent are the entries whose bytes segments refer to.
 	recent      map[entryKey][]byte

@@ -41,12 +41,14 @@ type writer struct {
 	records  map[string]record // as calls see them
 	versions uint64            // of records, in this epoch
 	queue    []*request
-	backlog  backlog // acknowledged, not in the store
-	unsent   int64   // bytes in memory that are not in the store
-	entries  int     // since the last head
-	logs     []place // entries that are still there, in order
-	sweep    bool    // what the writer before left must be looked for
-	failed   error   // final for all changes
+	backlog  backlog  // acknowledged, not in the store
+	unsent   int64    // bytes in memory that are not in the store
+	entries  int      // since the last head
+	logs     []place  // entries that are still there, in order
+	deletes  int      // under way
+	garbage  []string // what could not be deleted
+	sweep    bool     // what the writer before left must be looked for
+	failed   error    // final for all changes
 	released bool
 }
 
