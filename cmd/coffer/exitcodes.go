@@ -60,7 +60,7 @@ var exitCodes = map[int]string{
 	exitReadOnly:    "the volume is read-only, or became it after a failure",
 	exitInterrupted: "stopped by a signal",
 	exitUnfinished:  "a migration is begun and must be finished first",
-	exitHost:        "the host process cannot be reached, refuses, fails or answers wrongly",
+	exitHost:        "the host process or object store cannot be reached, refuses, fails or answers wrongly",
 	exitPartial:     "not everything could be salvaged; the list says what is lost",
 	exitStale:       "the volume is older than its anchor knows, or another copy than the one that goes on",
 	exitHandover:    "the upgrade ticket or the handover is not valid, has expired or is for something else",
