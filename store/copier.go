@@ -143,24 +143,60 @@ func (c *copier) scan(tx *Tx, from Key) (pieces []piece, next Key, more bool, er
 }
 
 // copyAll copies the pieces, which are in order. again tells that some changed
-// meanwhile and may have to be copied under their new keys.
+// meanwhile and may have to be copied under their new keys. While a chunk is written
+// the next one is read.
 func (c *copier) copyAll(ctx context.Context, pieces []piece) (again bool, err error) {
+	next := c.readAhead(ctx, pieces)
 	for len(pieces) > 0 {
-		n := c.chunk(pieces)
-		changed, err := c.copyChunk(ctx, pieces[:n])
+		now := next
+		pieces = pieces[len(now.pieces):]
+		next = c.readAhead(ctx, pieces)
+		changed, err := c.copyChunk(ctx, now)
 		c.copied()
+		if err == nil && c.between != nil {
+			err = c.between(ctx, sizeOf(now.pieces))
+		}
 		if err != nil {
+			next.wait()
 			return false, err
 		}
 		again = again || changed
-		if c.between != nil {
-			if err := c.between(ctx, sizeOf(pieces[:n])); err != nil {
-				return false, err
-			}
-		}
-		pieces = pieces[n:]
 	}
 	return again, nil
+}
+
+// chunk is some pieces that are copied by one update, and what was read of them.
+type chunk struct {
+	pieces []piece
+	done   chan struct{} // closed when the next two are there; nil if they are
+	data   []byte
+	err    error
+}
+
+func (k *chunk) wait() {
+	if k.done != nil {
+		<-k.done
+	}
+}
+
+// readAhead begins to read the first of the pieces.
+func (c *copier) readAhead(ctx context.Context, pieces []piece) *chunk {
+	k := &chunk{pieces: pieces[:c.chunk(pieces)]}
+	if len(k.pieces) == 0 {
+		return k
+	}
+	k.done = make(chan struct{})
+	go func() {
+		defer close(k.done)
+		k.data, k.err = c.read(ctx, k.pieces)
+	}()
+	return k
+}
+
+// readNow is readAhead that waits.
+func (c *copier) readNow(ctx context.Context, pieces []piece) *chunk {
+	data, err := c.read(ctx, pieces)
+	return &chunk{pieces: pieces, data: data, err: err}
 }
 
 func sizeOf(pieces []piece) (bytes int64) {
@@ -181,26 +217,27 @@ func (c *copier) chunk(pieces []piece) int {
 	return min(len(pieces), maxCopyPieces)
 }
 
-// copyChunk copies the pieces by one update. Of damaged frames it finds the one
-// and leaves it where it is: nothing that was wrong is ever sealed anew.
-func (c *copier) copyChunk(ctx context.Context, pieces []piece) (again bool, err error) {
-	data, err := c.read(ctx, pieces)
+// copyChunk copies the pieces of a chunk by one update. Of damaged frames it finds the
+// one and leaves it where it is: nothing that was wrong is ever sealed anew.
+func (c *copier) copyChunk(ctx context.Context, k *chunk) (again bool, err error) {
+	k.wait()
+	pieces, err := k.pieces, k.err
 	switch {
 	case errors.Is(err, ErrDamaged) && len(pieces) == 1:
 		c.s.setStuck(c.seg, err)
 		return false, nil
 	case errors.Is(err, ErrDamaged):
 		half := len(pieces) / 2
-		first, err := c.copyChunk(ctx, pieces[:half])
+		first, err := c.copyChunk(ctx, c.readNow(ctx, pieces[:half]))
 		if err != nil {
 			return false, err
 		}
-		second, err := c.copyChunk(ctx, pieces[half:])
+		second, err := c.copyChunk(ctx, c.readNow(ctx, pieces[half:]))
 		return first || second, err
 	case err != nil:
 		return false, err
 	}
-	return c.write(ctx, pieces, data)
+	return c.write(ctx, pieces, k.data)
 }
 
 // read returns the bytes of the pieces, one behind the other. Each frame is read

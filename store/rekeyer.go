@@ -98,8 +98,12 @@ func (r *rekeyer) nodes(ctx context.Context, ids map[host.SegmentID]bool) error 
 	return r.keepPace(ctx)
 }
 
-// maxRekeyDead is how many emptied segments may wait for a checkpoint.
-const maxRekeyDead = 4
+// How many emptied segments may wait for a checkpoint until it is asked for, and until
+// it is waited for.
+const (
+	someRekeyDead = 4
+	maxRekeyDead  = 12
+)
 
 // step takes one step, as the one cleaner. If there is no room for it, it makes what
 // room there is and takes it once more.
@@ -123,10 +127,13 @@ func (r *rekeyer) step(ctx context.Context, do func() error) error {
 	r.s.mu.Lock()
 	dead := r.s.deadSegments()
 	r.s.mu.Unlock()
-	if dead < maxRekeyDead {
-		return nil
+	switch {
+	case dead >= maxRekeyDead:
+		return r.s.Checkpoint(ctx)
+	case dead >= someRekeyDead:
+		r.s.kick(kickCheckpoint)
 	}
-	return r.s.Checkpoint(ctx)
+	return nil
 }
 
 // between is called after each piece of a segment was copied, with cleanMu held: it

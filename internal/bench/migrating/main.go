@@ -177,27 +177,31 @@ func (p plan) beside(ctx context.Context, o *opened) error {
 	if _, err := w.run(ctx, p.slice/4); err != nil { // until it is warm
 		return err
 	}
-	alone, err := w.run(ctx, p.slice)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("write and fsync alone:       %v\n", alone)
 	for _, rate := range []int64{0, p.rate} {
+		before, err := w.run(ctx, p.slice/2)
+		if err != nil {
+			return err
+		}
 		c := &migrate.Control{}
 		c.SetRate(rate)
 		with, moved, err := p.during(ctx, o, w, c)
 		if err != nil {
 			return err
 		}
+		after, err := w.run(ctx, p.slice/2)
+		if err != nil {
+			return err
+		}
+		alone := (before.perSecond + after.perSecond) / 2
+		fmt.Printf("write and fsync, before:     %v\n", before)
 		name := "beside a migration:          "
 		if rate > 0 {
 			name = fmt.Sprintf("beside one at %3d MiB/s:      ", rate/mib)
 		}
-		fmt.Printf("%s%v; %.2f of the rate alone; the migration made %.1f MB/s\n", name, with, with.perSecond/alone.perSecond, moved/1e6)
+		fmt.Printf("%s%v; %.2f of the rate alone; the migration made %.1f MB/s\n", name, with, with.perSecond/alone, moved/1e6)
+		fmt.Printf("write and fsync, after:      %v\n", after)
 	}
-	again, err := w.run(ctx, p.slice)
-	fmt.Printf("write and fsync alone again: %v; %.2f of the rate before\n", again, again.perSecond/alone.perSecond)
-	return errors.Join(err, w.file.Close())
+	return w.file.Close()
 }
 
 // during writes while the volume is migrated, and then lets the migration end alone.
