@@ -20,7 +20,7 @@ import (
 type mountFlags struct {
 	enclaveFlags
 	foreground, readOnly, allowOther, debug bool
-	logFile                                 string
+	logFile, metrics                        string
 	readyFD                                 int   // see background
 	given                                   []int // see detach
 }
@@ -62,6 +62,7 @@ no longer is, or at the second signal.`,
 	c.Flags().BoolVar(&f.allowOther, "allow-other", false, "let other users use it too")
 	c.Flags().BoolVar(&f.debug, "fuse-debug", false, "log every request, names included")
 	c.Flags().StringVar(&f.logFile, "log-file", "", "file that the background process logs to")
+	c.Flags().StringVar(&f.metrics, "metrics.listen", "", "serve /metrics for Prometheus on this address: how full the volume is, how a migration stands")
 	c.Flags().IntVar(&f.readyFD, readyFlag, 0, "")
 	must(c.Flags().MarkHidden(readyFlag))
 	return c
@@ -74,7 +75,7 @@ const mountedLine = "mounted on "
 //
 //  1. look at the mount point, before a key is asked for
 //  2. open the volume, mount
-//  3. answer other commands that are given the volume
+//  3. answer other commands that are given the volume, and who watches it
 //  4. say so, and let go of who started it
 //  5. wait, close the volume
 func (f *mountFlags) serve(c *cobra.Command, volume, dir string) error {
@@ -112,12 +113,18 @@ func (f *mountFlags) serve(c *cobra.Command, volume, dir string) error {
 	}
 	stopTuning := tune(v)
 	defer stopTuning()
-	stopControl := serveControl(volume, v, o)
+	moving := &migration{}
+	stopMetrics, err := serveMetrics(f.metrics, v, moving)
+	if err != nil {
+		return errors.Join(err, m.Unmount(), v.Close())
+	}
+	stopControl := serveControl(volume, v, o, moving)
+	stop := func() error { return errors.Join(stopControl(), stopMetrics()) }
 	if err := f.ready(c, dir); err != nil {
-		return errors.Join(err, m.Unmount(), stopControl(), v.Close())
+		return errors.Join(err, m.Unmount(), stop(), v.Close())
 	}
 	err = wait(c.Context(), m, dir, o.Logger)
-	return withClose(errors.Join(err, stopControl()), mountError(volume, v.Close()))
+	return withClose(errors.Join(err, stop()), mountError(volume, v.Close()))
 }
 
 // mountError says which volume is meant, if any is.
@@ -165,11 +172,11 @@ func stale(dir string, err error) error {
 
 // serveControl lets other commands ask for what only this process can do. That it
 // can't be asked is no reason not to mount. A filesystem in memory is not asked.
-func serveControl(volume string, v *coffer.Volume, o coffer.Options) (stop func() error) {
+func serveControl(volume string, v *coffer.Volume, o coffer.Options, m *migration) (stop func() error) {
 	if volume == "" {
 		return func() error { return nil }
 	}
-	m, j := &migration{}, newScrubJob(v, tellFor(volume))
+	j := newScrubJob(v, tellFor(volume))
 	s, err := control.Serve(volume, volumeService{v, m}.handler(volume, j))
 	if err != nil {
 		o.Logger.Warn("other commands can't ask this mount for snapshots, a scrub or another size", "error", err)

@@ -51,6 +51,9 @@ func TestForgetBlanksTheCatalog(t *testing.T) {
 		if err := w.(host.Forgetter).Forget(ctx, more); err != nil {
 			t.Fatal(err)
 		}
+		if w.(host.Forgetter).Forgetting() != more {
+			t.Errorf("forgetting after %v", more)
+		}
 		if n := count(); n > 0 {
 			t.Errorf("the old value is there %d times", n)
 		}

@@ -373,12 +373,15 @@ func (w *writer) delete(ctx context.Context, id host.SegmentID) error {
 func (w *writer) Forget(ctx context.Context, more bool) error {
 	r := request{method: http.MethodPost, path: "/forget", lease: &w.token, query: url.Values{"more": {strconv.FormatBool(more)}}}
 	err := w.call(ctx, true, func(ctx context.Context, _ outcome) error {
-		_, err := w.volume.do(ctx, r)
+		a, err := w.volume.do(ctx, r)
+		switch {
+		case err == nil:
+			w.forgetting.Store(a.forget)
+		case more && errors.Is(err, host.ErrHeld):
+			w.forgetting.Store(true)
+		}
 		return err
 	})
-	if err == nil || more {
-		w.forgetting.Store(more)
-	}
 	if err != nil {
 		return fmt.Errorf("forget what was deleted: %w", err)
 	}

@@ -84,10 +84,15 @@ func (c *call) acquire() error {
 		return err
 	}
 	c.shown(l)
+	c.sayForgetting(l)
+	return c.ok()
+}
+
+// sayForgetting puts into an answer what host.Forgetter tells.
+func (c *call) sayForgetting(l *lease) {
 	if f, ok := l.writer.(host.Forgetter); ok && f.Forgetting() {
 		c.w.Header().Set(wire.HeaderForget, "1")
 	}
-	return c.ok()
 }
 
 // ping shows that the holder is there.
@@ -462,6 +467,7 @@ func (c *call) forget() error {
 			return err
 		}
 	}
+	c.sayForgetting(l)
 	return c.ok()
 }
 

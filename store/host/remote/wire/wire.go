@@ -21,7 +21,7 @@ const (
 	HeaderSync    = "Coffer-Sync"    // of an append: segments to sync after it
 	HeaderUse     = "Coffer-Use"     // which opened point it is about: 32 hex digits
 	HeaderError   = "Coffer-Error"   // of an answer: one of the Code constants
-	HeaderForget  = "Coffer-Forget"  // of the answer to a request for a lease: see host.Forgetter
+	HeaderForget  = "Coffer-Forget"  // of answers to requests for a lease and to forget: see host.Forgetter
 )
 
 // ContentType is that of all bodies that are bytes.
