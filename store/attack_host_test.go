@@ -40,7 +40,7 @@ func lieElsewhere(t *testing.T, v *vault, rule faulthost.Rule) {
 	if v.served == nil {
 		v.served = newServed(t)
 	}
-	for ; rule.Nth < 15; rule.Nth += 1 + rule.Nth/2 {
+	for ; rule.Nth < 8; rule.Nth += 1 + rule.Nth/2 {
 		h := faulthost.New(v.served.copyTo(t, v.host, "local"))
 		h.Add(rule)
 		within(t, fmt.Sprintf("%+v, local", rule), func() { v.surveyLiar(t, h, false) })

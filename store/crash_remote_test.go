@@ -159,10 +159,19 @@ func (f *far) now() *memhost.Host {
 	return f.disk
 }
 
-func (f *far) close() {
-	f.volume.Close()
+// ended lets the process live from here on, and tells how often it died, and whether
+// it could not be started anew.
+func (f *far) ended() (deaths int, err error) {
 	f.countdown.Store(0)
 	f.dying.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.deaths, f.err
+}
+
+func (f *far) close() {
+	f.volume.Close()
+	_, _ = f.ended()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.listen.kill()
@@ -196,7 +205,10 @@ func crashRemoteRun(t *testing.T, seed uint64, most int) (cuts, deaths int) {
 	rec.far = f
 	h, err := p.record(rec, r)
 	if err != nil {
-		t.Fatalf("-seed %d: recording, after %q, %d deaths: %v", seed, rec.calls(), f.deaths, err)
+		t.Fatalf("-seed %d: recording, after %q: %v", seed, rec.calls(), err)
+	}
+	if deaths, err = f.ended(); err != nil {
+		t.Fatal(err)
 	}
 	snaps := rec.end()
 	for _, i := range r.Perm(len(snaps))[:min(most, len(snaps))] {
@@ -206,7 +218,7 @@ func crashRemoteRun(t *testing.T, seed uint64, most int) (cuts, deaths int) {
 		}
 		cuts++
 	}
-	return cuts, f.deaths
+	return cuts, deaths
 }
 
 // tryRemote opens what is left through another host process.
@@ -244,7 +256,8 @@ func (c *cut) tryRemote() error {
 		return err
 	}
 	if _, err = w.look(s, bounds{w.newest(), w.newest()}); err != nil {
-		return fmt.Errorf("after %d deaths of the host process: %w", f.deaths, err)
+		return fmt.Errorf("the host process died too: %w", err)
 	}
-	return f.err
+	_, err = f.ended()
+	return err
 }
