@@ -152,7 +152,7 @@ func (newestSlot) Unlock(_ context.Context, slots []store.Slot) (int, key.Key, e
 
 func newPlan(r *rand.Rand) plan {
 	p := plan{
-		host:       memhost.Options{Spares: r.IntN(6), GrowingEnds: r.IntN(3) == 0},
+		host:       memhost.Options{Spares: r.IntN(6), GrowingEnds: r.IntN(3) == 0, AppendSync: r.IntN(3) == 0},
 		capacity:   64 << 20,
 		steps:      60 + r.IntN(120),
 		operations: operations{rekeys: r.IntN(3) == 0, snapshots: r.IntN(2) == 0, resizes: r.IntN(3) == 0},

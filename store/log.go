@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/seal"
@@ -175,12 +177,63 @@ func (s *Store) appendBatch(ctx context.Context, b *batch) error {
 	if err != nil {
 		return s.fail(fmt.Errorf("append batch %d to segment %d: %w", b.header.sequence, b.seg.id, err))
 	}
+	s.log.unsynced[b.seg.id] = true
+	s.appended(b)
+	return nil
+}
+
+// drainSynced appends all closed batches and, if the host can do that in one call,
+// syncs with the last one: then it is done.
+func (s *Store) drainSynced(ctx context.Context) (done bool, err error) {
+	both, ok := s.host.(host.AppendSyncer)
+	if !ok {
+		return false, s.drain(ctx)
+	}
+	s.appendMu.Lock()
+	defer s.appendMu.Unlock()
+	for {
+		s.mu.Lock()
+		if err := s.usable(); err != nil || len(s.log.queue) == 0 {
+			s.mu.Unlock()
+			return false, err
+		}
+		b, last := s.log.queue[0], len(s.log.queue) == 1
+		s.mu.Unlock()
+		if last {
+			return true, s.appendSynced(ctx, both, b)
+		}
+		if err := s.appendBatch(ctx, b); err != nil {
+			return false, err
+		}
+	}
+}
+
+// appendSynced appends the only batch of the queue, and syncs the log. Callers hold
+// syncMu and appendMu.
+func (s *Store) appendSynced(ctx context.Context, both host.AppendSyncer, b *batch) error {
+	b.frames.Wait()
+	s.mu.Lock()
+	s.log.unsynced[b.seg.id] = true
+	ids := slices.Collect(maps.Keys(s.log.unsynced))
+	clear(s.log.unsynced)
+	s.mu.Unlock()
+	err := both.AppendSync(context.WithoutCancel(ctx), b.seg.id, int64(b.start), b.buf, ids...) // as in appendBatch
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		return s.fail(fmt.Errorf("append batch %d to segment %d, and sync: %w", b.header.sequence, b.seg.id, err))
+	}
+	s.appended(b)
+	s.log.durable, s.log.durableChain = b.header.sequence, b.chain
+	return nil
+}
+
+// appended notes that the first batch of the queue is on the host. Callers hold mu.
+func (s *Store) appended(b *batch) {
 	l := &s.log
 	l.queue = l.queue[1:]
 	l.appended, l.appendedChain = b.header.sequence, b.chain
-	l.unsynced[b.seg.id] = true
 	s.giveBuffer(b.buf)
-	return nil
 }
 
 // Commit makes every Update that returned before durable. An error is final:
@@ -219,7 +272,7 @@ func (s *Store) commitTo(ctx context.Context, want uint64) error {
 	if err != nil {
 		return err
 	}
-	if err := s.drain(ctx); err != nil {
+	if done, err := s.drainSynced(ctx); done || err != nil {
 		return err
 	}
 	s.mu.Lock()

@@ -158,3 +158,11 @@ type Forgetter interface {
 	// by whichever writer.
 	Forgetting() bool
 }
+
+// AppendSyncer is what a Writer has that appends and syncs in one call, which is one
+// round trip where a host is far away.
+type AppendSyncer interface {
+	// AppendSync is Append, and then Sync of the segments synced. After an error
+	// that is no refusal it is unknown what of the two took effect.
+	AppendSync(ctx context.Context, id SegmentID, off int64, p []byte, synced ...SegmentID) error
+}

@@ -47,6 +47,8 @@ type Options struct {
 	GrowingEnds bool
 	// Trace makes the host remember its changing calls for Trace.
 	Trace bool
+	// AppendSync gives writers AppendSync, which is Append and then Sync.
+	AppendSync bool
 	// Forgetful keeps no journal of what is not durable yet, which saves
 	// memory. A crash then loses nothing: not for crash tests.
 	Forgetful bool

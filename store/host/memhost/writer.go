@@ -33,7 +33,23 @@ func (h *Host) Acquire(ctx context.Context, o host.AcquireOptions) (host.Writer,
 	if err != nil {
 		return nil, err
 	}
+	if h.options.AppendSync {
+		return appendSyncer{w}, nil
+	}
 	return w, nil
+}
+
+// appendSyncer is a writer that does both in one call. A crash may part them.
+type appendSyncer struct{ *writer }
+
+var _ host.AppendSyncer = appendSyncer{}
+
+// AppendSync implements host.AppendSyncer.
+func (w appendSyncer) AppendSync(ctx context.Context, id host.SegmentID, off int64, p []byte, synced ...host.SegmentID) error {
+	if err := w.Append(ctx, id, off, p); err != nil {
+		return err
+	}
+	return w.Sync(ctx, synced...)
 }
 
 // Release implements host.Writer.

@@ -18,8 +18,8 @@ func (w *writer) Append(ctx context.Context, id host.SegmentID, off int64, p []b
 	return w.AppendSync(ctx, id, off, p)
 }
 
-// AppendSync appends, and syncs these segments then, in one request. What it
-// syncs must be few segments: others are synced by a request of their own.
+// AppendSync implements host.AppendSyncer. What it syncs should be few segments:
+// others are synced by a request of their own.
 func (w *writer) AppendSync(ctx context.Context, id host.SegmentID, off int64, p []byte, synced ...host.SegmentID) error {
 	err := host.CheckSegment(id, off, len(p))
 	for _, s := range synced {

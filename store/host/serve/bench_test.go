@@ -1,7 +1,6 @@
 package serve_test
 
 import (
-	"context"
 	"path/filepath"
 	"testing"
 
@@ -10,11 +9,6 @@ import (
 	"github.com/coffer-fs/coffer/store/host/remote"
 	"github.com/coffer-fs/coffer/store/host/serve"
 )
-
-// appendSyncer is what a writer has that does both in one request.
-type appendSyncer interface {
-	AppendSync(ctx context.Context, id host.SegmentID, off int64, p []byte, synced ...host.SegmentID) error
-}
 
 const benchBytes = 64 << 20
 
@@ -59,7 +53,7 @@ func BenchmarkAppend(b *testing.B) {
 				must(b, w.Create(ctx, 1, benchBytes))
 				off = 0
 			}
-			if both, ok := w.(appendSyncer); ok {
+			if both, ok := w.(host.AppendSyncer); ok {
 				must(b, both.AppendSync(ctx, 1, off, p, 1))
 			} else {
 				must(b, w.Append(ctx, 1, off, p))
