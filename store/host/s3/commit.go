@@ -223,7 +223,7 @@ func (w *writer) shipped(b *batch, e *entry) {
 	}
 	w.logs = append(w.logs, place{kind: inLog, epoch: e.epoch, number: e.index})
 	w.entries++
-	if w.entries >= foldEntries || w.state.recentBytes >= foldBytes {
+	if w.entries >= w.volume.options.foldEntries || w.state.recentBytes >= foldBytes {
 		w.kick()
 	}
 	w.changed.Broadcast()

@@ -154,6 +154,9 @@ func TestCrash(t *testing.T) {
 			server := s3test.New(t)
 			o := newStoreVolume(t, server)
 			o.Patience = 30 * time.Millisecond
+			if cut%2 == 0 { // folds beside commits
+				o = s3.FoldOften(o, 2)
+			}
 			h := &history{slots: make([]uint64, slots)}
 			var calls atomic.Int64
 			server.Break(func(string, string) s3test.Fault {
@@ -198,7 +201,7 @@ func TestFaults(t *testing.T) {
 
 func faulty(t *testing.T, faults []s3test.Fault, seed uint64) {
 	server := s3test.New(t)
-	o := newStoreVolume(t, server)
+	o := s3.FoldOften(newStoreVolume(t, server), 3)
 	h := &history{slots: make([]uint64, slots)}
 	r := rand.New(rand.NewPCG(seed, 1))
 	server.Break(func(string, string) s3test.Fault { // one call at a time

@@ -19,6 +19,12 @@ func Abandon(w host.Writer) {
 	x.dir.close()
 }
 
+// FoldOften makes a new head of every few entries.
+func FoldOften(o Options, entries int) Options {
+	o.foldEntries = entries
+	return o
+}
+
 // LagOf is what the store lacks of what a writer acknowledged.
 func LagOf(w host.Writer) Lag { return w.(*writer).Lag() }
 

@@ -101,7 +101,7 @@ func (w *writer) foldInBackground(ctx context.Context) {
 func (w *writer) foldPays() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.entries >= foldEntries || w.state.recentBytes >= foldBytes || w.sweep
+	return w.entries >= w.volume.options.foldEntries || w.state.recentBytes >= foldBytes || w.sweep
 }
 
 // foldIfLate makes whoever commits wait where the journal has become long.

@@ -122,6 +122,8 @@ type Options struct {
 	Strict bool
 	// Logger receives what an operator should know. Default: silent.
 	Logger *slog.Logger
+
+	foldEntries int // how many entries make a new head pay; for tests
 }
 
 func (o Options) withDefaults() Options {
@@ -143,6 +145,9 @@ func (o Options) withDefaults() Options {
 		o.LagBytes = defaultLag
 	}
 	o.LagBytes = min(o.LagBytes, maxLag)
+	if o.foldEntries == 0 {
+		o.foldEntries = foldEntries
+	}
 	if o.Region == "" {
 		o.Region = "us-east-1"
 	}
