@@ -10,6 +10,7 @@ import (
 
 	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/host/remote"
+	"github.com/coffer-fs/coffer/store/host/s3"
 	"github.com/coffer-fs/coffer/store/host/transfer"
 )
 
@@ -21,7 +22,8 @@ func newVerifyTransfer() *cobra.Command {
 		Short: "Compare two copies of a volume, byte by byte; needs no key",
 		Long: `verify-transfer prints the digest of a copy, or of two, and compares them. A copy is
 the directory of a volume, what coffer send wrote into a file, or the address of a volume
-that a host process serves (whose word is what is printed then).
+that a host process serves (whose word is what is printed then), or that is in an object
+store; that one is held while it is read.
 
 A copy that was received is compared with the point that it is, if the other one keeps
 that; else with what the other one is now. --snapshot names the point.
@@ -96,6 +98,9 @@ func openCopy(ctx context.Context, f hostFlags, name string) (*copied, error) {
 		return nil, err
 	}
 	p.volume = v
+	if s3.IsURL(name) { // it keeps no points
+		return p, nil
+	}
 	if p.keeper, err = keeperOf(p.volume); err != nil {
 		return p, err
 	}
@@ -126,19 +131,40 @@ func (p *copied) read(ctx context.Context, other host.PointID, snapshot string) 
 		}
 		return nil
 	}
+	if p.keeper == nil {
+		return p.readStanding(ctx, snapshot)
+	}
 	pt, drop, err := p.open(ctx, other, snapshot)
 	if err != nil {
 		return pointError(err)
 	}
-	b := newBar(os.Stderr, "reading", pointBytes(pt))
-	p.digest, err = transfer.DigestOf(ctx, pt, func(n int64) { b.set(n, pointBytes(pt)) })
-	b.finish()
+	err = p.digestOf(ctx, pt)
 	name := pt.Contents().Info.Name
 	err = errors.Join(err, pt.Close())
 	if drop {
 		err = errors.Join(err, p.keeper.DropPoint(ctx, name))
 	}
 	return err
+}
+
+func (p *copied) digestOf(ctx context.Context, pt host.Point) (err error) {
+	b := newBar(os.Stderr, "reading", pointBytes(pt))
+	p.digest, err = transfer.DigestOf(ctx, pt, func(n int64) { b.set(n, pointBytes(pt)) })
+	b.finish()
+	return err
+}
+
+// readStanding reads a volume that is held meanwhile.
+func (p *copied) readStanding(ctx context.Context, snapshot string) error {
+	if snapshot != "" {
+		return usageError("leave --snapshot away", "an object store keeps no points of volumes")
+	}
+	pt, done, err := standing(ctx, p.volume)
+	if err != nil {
+		return err
+	}
+	p.of = "as it is now"
+	return errors.Join(p.digestOf(ctx, pt), pt.Close(), done())
 }
 
 // open opens or takes the point to be read; drop says that it was taken for that.
