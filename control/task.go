@@ -7,12 +7,8 @@ import (
 	"time"
 )
 
-var (
-	// ErrBusy: a task is under way.
-	ErrBusy = errors.New("it is under way already")
-	// ErrEnded: no task is begun any more.
-	ErrEnded = errors.New("the process that is asked ends")
-)
+// ErrBusy: a task is under way.
+var ErrBusy = errors.New("it is under way already")
 
 // Task is work that goes on when whoever asked for it is gone: he asks again, how far
 // it is. There is one at a time. The zero value is ready to use.
@@ -21,7 +17,6 @@ type Task struct {
 	stop  context.CancelFunc
 	done  chan struct{} // closed when it has ended; nil if none ever began
 	state TaskState
-	ended bool
 }
 
 // TaskState is how a task stands.
@@ -32,13 +27,10 @@ type TaskState struct {
 	Err     error // of one that has ended
 }
 
-// Start begins a task. ErrBusy, ErrEnded.
+// Start begins a task. ErrBusy.
 func (t *Task) Start(do func(context.Context) error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.ended {
-		return ErrEnded
-	}
 	if t.state.Running {
 		return ErrBusy
 	}
@@ -72,28 +64,14 @@ func (t *Task) Cancel() {
 	}
 }
 
-// Done is closed when the task that began last has ended, or if none ever began.
-func (t *Task) Done() <-chan struct{} {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.done == nil {
-		return none
-	}
-	return t.done
-}
-
-// none is Done of no task.
-var none = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
-
 // Wait waits until the task has ended, if there is one.
-func (t *Task) Wait() { <-t.Done() }
-
-// End is Stop for good: no other task is begun.
-func (t *Task) End() {
+func (t *Task) Wait() {
 	t.mu.Lock()
-	t.ended = true
+	done := t.done
 	t.mu.Unlock()
-	t.Stop()
+	if done != nil {
+		<-done
+	}
 }
 
 // Stop has the task end, and waits until it has.

@@ -54,6 +54,8 @@ type RecoverSummary struct {
 	Anchored       bool       // an anchor vouches for it
 	Verdict        error      // what the anchor says against it, which was accepted
 	Newer          []uint64   // roots that were found and are not part of it
+	Unread         int        // reads that failed while roots were looked for: newer ones may lie there
+	UnreadFirst    error      // how the first of them failed
 	Segments       int        // that the volume refers to
 	Missing        []host.SegmentID
 	Unknown        int // segments of the host that are not part of the volume
@@ -93,6 +95,11 @@ func recoverRecords(ctx context.Context, r host.Reader, o RecoverOptions) (rec R
 		return rec, err
 	}
 	defer w.close()
+	rec, err = w.recover(o)
+	return rec, w.unread.tell(err)
+}
+
+func (w *wreck) recover(o RecoverOptions) (Recovery, error) {
 	if o.Root == 0 {
 		if rec, ok, err := w.recoverAnchored(o); ok || err != nil {
 			return rec, err
@@ -100,7 +107,7 @@ func recoverRecords(ctx context.Context, r host.Reader, o RecoverOptions) (rec R
 	}
 	c, err := w.chooseFor(o.Root)
 	if err != nil {
-		return rec, err
+		return Recovery{}, err
 	}
 	return w.recoverAs(c, o)
 }
@@ -235,7 +242,7 @@ func (w *wreck) summary(c *candidate, s *Store) RecoverSummary {
 	sum := RecoverSummary{
 		HeaderSequence: s.headerSequence, RootSequence: c.sequence, RootPlace: c.place(), Session: c.session,
 		Batches: len(c.batches), LastBatch: s.log.sequence, Nodes: c.nodes, Damaged: c.damaged, Segments: len(s.table.byID),
-		SnapshotNodes: c.kept.nodes, Hurt: s.hurt(c.kept.layers), ListLost: s.SnapshotsLost(),
+		Unread: w.unread.count, UnreadFirst: w.unread.first, SnapshotNodes: c.kept.nodes, Hurt: s.hurt(c.kept.layers), ListLost: s.SnapshotsLost(),
 	}
 	for _, r := range w.roots {
 		if r.sequence > c.sequence && !c.leadsTo(r.root) {

@@ -44,6 +44,8 @@ type WreckSummary struct {
 	Batches      int      // of the log behind the root
 	LogLost      string   // why the log ends early; empty if it does not
 	PagesLost    int      // of the segment table
+	Unread       int      // reads that failed while roots were looked for: newer ones may lie there
+	UnreadFirst  error    // how the first of them failed
 	// Unproven are segments whose salt comes from their own preamble, because
 	// the page of the table that had it is lost. Their frames were written by
 	// the volume's owner; but a host that kept a fork of the volume could have
@@ -62,9 +64,10 @@ func OpenWreck(ctx context.Context, r host.Reader, o SalvageOptions) (*Wreck, er
 	}
 	k := &Wreck{w: w}
 	k.summary.Volume = w.volume
+	k.summary.Unread, k.summary.UnreadFirst = w.unread.count, w.unread.first
 	if err := k.begin(o.Root); err != nil {
 		w.close()
-		return nil, fmt.Errorf("salvage volume: %w", err)
+		return nil, fmt.Errorf("salvage volume: %w", w.unread.tell(err))
 	}
 	return k, nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/coffer-fs/coffer/key"
@@ -39,6 +40,34 @@ type wreck struct {
 	ring    seal.Keyring
 	roots   []foundRoot // that opened, the newest first
 	locked  uint64      // the highest sequence that a root claims under a key we do not have
+	unread  unread      // what the host failed to give
+}
+
+// unread counts what could not be read, though it may be there: what lies at a bad
+// place of a disk, or behind a call that failed, is not known.
+type unread struct {
+	count int
+	first error
+}
+
+// errShort is said of a host that gave less than was asked for, and no cause.
+var errShort = errors.New("the host gave a part, and did not say why")
+
+// note takes note of the error of a read, unless it is that there is nothing there.
+func (u *unread) note(err error) {
+	if err == nil || isNotFound(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || isOver(err) {
+		return
+	}
+	u.count++
+	u.first = cmp.Or(u.first, err)
+}
+
+// tell says with an error what could not be read: that may be its cause.
+func (u *unread) tell(err error) error {
+	if err == nil || u.count == 0 || isOver(err) {
+		return err
+	}
+	return fmt.Errorf("%w; %d places could not be read, the first: %w", err, u.count, u.first)
 }
 
 // foundHeader is a header that the key opens.
@@ -78,7 +107,7 @@ func findWreck(ctx context.Context, r host.Reader, o Options, volume [16]byte) (
 	}
 	if err != nil {
 		w.close()
-		return nil, err
+		return nil, w.unread.tell(err)
 	}
 	return w, nil
 }
@@ -101,6 +130,7 @@ func (w *wreck) list() (err error) {
 	}
 	w.listed = slices.DeleteFunc(w.listed, func(i host.SegmentInfo) bool { return i.ID == 0 || i.ID > host.MaxSegmentID })
 	slices.SortFunc(w.listed, func(a, b host.SegmentInfo) int { return cmp.Compare(b.ID, a.ID) })
+	w.listed = slices.CompactFunc(w.listed, func(a, b host.SegmentInfo) bool { return a.ID == b.ID })
 	w.listed = w.listed[:min(len(w.listed), maxSegments)] // the newest numbers
 	return nil
 }
@@ -108,15 +138,13 @@ func (w *wreck) list() (err error) {
 // findHeaders collects the headers in the record, in preambles and behind
 // checkpoints, and opens what it can.
 func (w *wreck) findHeaders() error {
-	if rec, err := w.reader.Get(w.ctx, recordHeader); err == nil {
-		w.header(rec.Value)
-	}
+	w.header(w.record(recordHeader))
 	b := make([]byte, seal.PreambleSize)
 	for _, i := range w.listed {
 		if err := w.ctx.Err(); err != nil {
 			return err
 		}
-		if readSome(w.ctx, w.reader, i.ID, 0, b) != len(b) {
+		if w.readSome(i.ID, 0, b) != len(b) {
 			continue
 		}
 		p, err := seal.ParsePreamble(b)
@@ -286,10 +314,27 @@ func (w *wreck) store() (*Store, error) {
 	return s, nil
 }
 
+// record returns a record of the host, nothing if there is none.
+func (w *wreck) record(name string) []byte {
+	rec, err := w.reader.Get(w.ctx, name)
+	w.unread.note(err)
+	return rec.Value
+}
+
 // readSome reads what there is of p and returns how much that was.
-func readSome(ctx context.Context, r host.Reader, id host.SegmentID, off int64, p []byte) int {
-	n, _ := r.Read(ctx, id, off, p) // whatever the cause, there is no more
-	return min(max(n, 0), len(p))
+func (w *wreck) readSome(id host.SegmentID, off int64, p []byte) int {
+	n, err := w.reader.Read(w.ctx, id, off, p)
+	if err == nil && n != len(p) {
+		err = errShort
+	}
+	if err != nil {
+		err = fmt.Errorf("segment %d, offset %d: %w", id, off, err)
+	}
+	w.unread.note(err)
+	if n < 0 || n > len(p) {
+		return 0 // what a host says that lies about that is worth nothing
+	}
+	return n
 }
 
 // isOver reports whether err is that of a context that ended.

@@ -17,9 +17,7 @@ var rootMagic, headerMagic = []byte("coffroot"), []byte("coffhead")
 // log segments, and at any sector of node segments, where copies of headers
 // are too.
 func (w *wreck) findRoots() error {
-	if rec, err := w.reader.Get(w.ctx, recordRoot); err == nil {
-		w.root(rec.Value, 0, 0)
-	}
+	w.root(w.record(recordRoot), 0, 0)
 	for _, i := range w.listed {
 		if err := w.ctx.Err(); err != nil {
 			return err
@@ -40,7 +38,7 @@ func (w *wreck) scan(id host.SegmentID, size int64) {
 	window := (*buf)[:maxHostRead]
 	for off := int64(seal.PreambleSize); off < size; off += maxHostRead {
 		n := min(int64(len(window)), size-off)
-		got := readSome(w.ctx, w.reader, id, off, window[:n])
+		got := w.readSome(id, off, window[:n])
 		for at := 0; at+len(rootMagic) <= got; at += seal.SectorSize {
 			switch {
 			case bytes.HasPrefix(window[at:], rootMagic):
@@ -58,13 +56,13 @@ func (w *wreck) scan(id host.SegmentID, size int64) {
 // hole reports whether a segment goes on behind what could not be read: a disk
 // gives no part of a read that has a bad sector in it.
 func (w *wreck) hole(id host.SegmentID, off int64, got int) bool {
-	return readSome(w.ctx, w.reader, id, off+maxHostRead, make([]byte, 1)) == 1
+	return w.readSome(id, off+maxHostRead, make([]byte, 1)) == 1
 }
 
 // copyAt reads what may be a copy of something of at most size bytes.
 func (w *wreck) copyAt(id host.SegmentID, off int64, size int, fn func([]byte)) {
 	b := make([]byte, size)
-	fn(b[:readSome(w.ctx, w.reader, id, off, b)])
+	fn(b[:w.readSome(id, off, b)])
 }
 
 // headerCopy takes up a header that stands behind a checkpoint, with zeros

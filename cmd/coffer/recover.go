@@ -32,6 +32,7 @@ type recoverResult struct {
 	Anchor   string   `json:"anchor"`               // agrees, refuses or none
 	Verdict  string   `json:"verdict"`              // why it refuses, which was accepted
 	Newer    []uint64 `json:"newerRoots"`           // that were found and left
+	Unread   int      `json:"unreadPlaces"`         // where newer roots may have been
 	Kept     string   `json:"keptCatalog"`
 }
 
@@ -159,7 +160,7 @@ func newRecoverResult(rec store.Recovery) recoverResult {
 	r := recoverResult{
 		ID: hex.EncodeToString(rec.Volume[:]), Root: s.RootSequence, Place: s.RootPlace, Header: s.HeaderSequence, Session: s.Session,
 		Batches: s.Batches, Segments: s.Segments, Missing: len(s.Missing), Unknown: s.Unknown, Damaged: s.Damaged, Newer: []uint64{},
-		Kepts: s.SnapshotNodes, Hurt: []string{}, NoList: s.ListLost != nil, Anchor: "none",
+		Unread: s.Unread, Kepts: s.SnapshotNodes, Hurt: []string{}, NoList: s.ListLost != nil, Anchor: "none",
 	}
 	for _, p := range s.Hurt {
 		r.Hurt = append(r.Hurt, p.Name)
@@ -187,6 +188,9 @@ func (r recoverResult) print(w io.Writer) error {
 		p.line("damaged    the list of snapshots: the present state can be read, and nothing changed: see coffer salvage")
 	} else if r.Kepts > 0 {
 		p.line("damaged    %d tree nodes that snapshots alone need; these are hurt: %s", r.Kepts, fmt.Sprintf("%q", r.Hurt))
+	}
+	if r.Unread > 0 {
+		p.line("unread     %d places that the host did not give: a newer state may have been there", r.Unread)
 	}
 	if len(r.Newer) > 0 {
 		p.line("left       newer roots: %s", fmt.Sprint(r.Newer))

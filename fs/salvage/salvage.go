@@ -178,6 +178,9 @@ func (r *run) begun(s store.WreckSummary) {
 	for _, text := range s.Skipped {
 		r.lost("not taken: %s", text)
 	}
+	if s.Unread > 0 {
+		r.lost("%d places could not be read where a newer state may have been, the first: %v", s.Unread, s.UnreadFirst)
+	}
 	if s.LogLost != "" {
 		r.lost("the log ends early, what was changed later is lost: %s", s.LogLost)
 	}

@@ -71,9 +71,11 @@ func (s *Server) more(to Route) route {
 		if err != nil {
 			return nil, err
 		}
-		var answer any
-		err = s.work(r.Context(), func() (err error) { answer, err = to.Serve(r.Context(), body); return err })
-		return answer, err
+		if !s.working.wait(r.Context(), MaxQueueTime) {
+			return nil, refuse(http.StatusServiceUnavailable, "the node is busy")
+		}
+		defer s.working.give()
+		return to.Serve(r.Context(), body)
 	}}
 }
 
