@@ -27,7 +27,7 @@ func (v *Volume) HandOver(ctx context.Context, ticket []byte) (handover.Ticket, 
 		return t, fmt.Errorf("hand over: %w", err)
 	}
 	o, _ := v.opened()
-	to, err := o.client().Publish(ctx, t.Spec, kds.Handover)
+	to, err := o.client().Publish(ctx, t.Spec, kds.Handover, 0)
 	if err != nil {
 		return t, fmt.Errorf("hand over: %w", err)
 	}

@@ -271,7 +271,7 @@ func TestM01_VolumeMadeUpByHost(t *testing.T) {
 	must(t, err)
 	evil := start(t, cpu(t), sim.Build{CodeHash: kdstest.Hash("6"), SignerHash: oldBuild.SignerHash, ProductID: 1})
 	client := kdstest.New(t, kdstest.Options{}).Client(t, evil, u.old.KDSURL)
-	to, err := client.Publish(ctx, u.ticket.Spec, kds.Handover)
+	to, err := client.Publish(ctx, u.ticket.Spec, kds.Handover, 0)
 	must(t, err)
 	secret := handover.Secrets{Key: key.New()}
 	made, err := handover.Seal(handover.Message{Ticket: right.Ticket, Generation: to.Generation}, u.ticket, to.Key, secret, evil)

@@ -108,7 +108,7 @@ func (c *Client) Release(ctx context.Context, spec Spec, p Purpose, g Generation
 // Public gets the public key of spec for mail or handover, of the current
 // generation. It needs no platform.
 func (c *Client) Public(ctx context.Context, spec Spec, p Purpose) (hpke.PublicKey, error) {
-	pub, err := c.Publish(ctx, spec, p)
+	pub, err := c.Publish(ctx, spec, p, 0)
 	return pub.Key, err
 }
 
@@ -118,8 +118,9 @@ type Published struct {
 	Generation Generation
 }
 
-// Publish is Public that tells the generation too.
-func (c *Client) Publish(ctx context.Context, spec Spec, p Purpose) (Published, error) {
+// Publish gets the public key of spec for mail or handover, of generation g or,
+// if that is 0, of the current one, and tells which it is. It needs no platform.
+func (c *Client) Publish(ctx context.Context, spec Spec, p Purpose, g Generation) (Published, error) {
 	fail := func(err error) (Published, error) {
 		return Published{}, fmt.Errorf("get public %s key %q: %w", p, spec.Name, err)
 	}
@@ -130,9 +131,9 @@ func (c *Client) Publish(ctx context.Context, spec Spec, p Purpose) (Published, 
 		return fail(err)
 	}
 	var pub Published
-	_, err := ask(ctx, c, "public", PublicRequest{Spec: spec, Purpose: p}, func(answer PublicAnswer) error {
+	_, err := ask(ctx, c, "public", PublicRequest{Spec: spec, Purpose: p, Generation: g}, func(answer PublicAnswer) error {
 		if _, err := c.judge(ctx, answer.Signed, answer.SignedBytes(),
-			asked{spec, p, 0}, asked{answer.Spec, answer.Purpose, answer.Generation}); err != nil {
+			asked{spec, p, g}, asked{answer.Spec, answer.Purpose, answer.Generation}); err != nil {
 			return err
 		}
 		pk, err := ParsePublicKey(answer.HPKEPublicKey)

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
-	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/mail"
 )
 
@@ -90,8 +88,8 @@ func newMailRead() *cobra.Command {
 		Use:   "read REPLY --identity FILE",
 		Short: "Read the answer to a letter, as its sender",
 		Long: `read opens a reply with the identity that posted the letter. It asks the KDS for
-the public key of the spec that the reply names: an answer by anybody who could
-not open the letter does not open.`,
+the public key of the spec that the reply names, also if the master key was rotated
+since: an answer by anybody who could not open the letter does not open.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, a []string) error { return readReply(c, a[0], identity, out, &f) },
 	}
@@ -114,16 +112,7 @@ func readReply(c *cobra.Command, path, identity, out string, f *clientFlags) err
 		return err
 	}
 	return withInput(c, path, func(r io.Reader) error {
-		var seen bytes.Buffer // the header, which is read again
-		h, err := mail.ReadHeader(io.TeeReader(r, &seen))
-		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-		from, err := client.Public(c.Context(), h.Spec, kds.Mail)
-		if err != nil {
-			return err
-		}
-		reply, err := mail.OpenReply(io.MultiReader(&seen, r), me, from)
+		reply, err := mail.OpenReplyFrom(c.Context(), r, me, client)
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}

@@ -52,9 +52,11 @@ func postMail(c *cobra.Command, path string, f *postFlags) error {
 	if err != nil {
 		return err
 	}
-	if office.Key, err = client.Public(c.Context(), office.To, kds.Mail); err != nil {
+	to, err := client.Publish(c.Context(), office.To, kds.Mail, 0)
+	if err != nil {
 		return err
 	}
+	office.Key, office.Generation = to.Key, to.Generation
 	return withInput(c, path, func(body io.Reader) error {
 		return withOutput(c, f.out, func(w io.Writer) error {
 			_, err := office.Post(w, body, mail.Options{Envelope: []byte(f.envelope), PrivateHeader: []byte(f.private)})

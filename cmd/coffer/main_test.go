@@ -29,7 +29,7 @@ func TestScripts(t *testing.T) {
 		},
 		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "node": node, "relay": func(ts *testscript.TestScript, neg bool, a []string) { relay(t, ts, neg, a) },
+			"exits": exits, "node": node, "halt": halt, "relay": func(ts *testscript.TestScript, neg bool, a []string) { relay(t, ts, neg, a) },
 			"flip": flip, "lock": lock, "catalog": catalog, "damage": damage, "record": record, "until": until, "signal": signalHolder, "hold": hold, "detached": detached, "same": same,
 			"bucket": func(ts *testscript.TestScript, neg bool, a []string) { bucket(t, ts, neg, a) },
 			"asked":  asked, "begin": begin, "open": open, "certificate": certificate,

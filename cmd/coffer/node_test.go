@@ -18,8 +18,24 @@ import (
 	"github.com/coffer-fs/coffer/kds/kdstest"
 )
 
-// node NAME ARGS...: a KDS runs in the background, until the end of the script;
-// its URL is in $NAME.
+// nodes are the processes of nodes, by URL.
+var nodes sync.Map
+
+// halt NAME: the node ends by itself, without an error.
+func halt(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: halt NAME")
+	}
+	c, ok := nodes.LoadAndDelete(ts.Getenv(args[0]))
+	if !ok {
+		ts.Fatalf("no node %s", args[0])
+	}
+	ts.Check(c.(*exec.Cmd).Process.Signal(syscall.SIGTERM))
+	ts.Check(c.(*exec.Cmd).Wait())
+}
+
+// node NAME ARGS...: a KDS runs in the background, until the end of the script or
+// halt NAME; its URL is in $NAME.
 func node(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: node NAME ARGS")
@@ -45,6 +61,7 @@ func node(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("the node printed no URL")
 	}
 	ts.Setenv(args[0], lines.Text())
+	nodes.Store(lines.Text(), c)
 }
 
 // relay NAME KIND URL: something between the tool and the KDS at URL that is

@@ -8,13 +8,20 @@ import (
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/kdstest"
 	"github.com/coffer-fs/coffer/kds/mail"
+	"github.com/coffer-fs/coffer/kds/master"
 )
 
 // A client that has never seen the enclave posts to a policy. Each instance that
 // meets it opens the letter and answers, before and after the KDS restarts; one
 // that does not meet it gets nothing.
 func TestWithKDS(t *testing.T) {
-	k := kdstest.New(t, kdstest.Options{})
+	dir := t.TempDir() // of the master key
+	node := func() *kdstest.KDS {
+		dev, err := master.OpenDevelopment(dir)
+		must(t, err)
+		return kdstest.New(t, kdstest.Options{Masters: []master.Provider{dev}})
+	}
+	k, later := node(), node()
 	spec := kdstest.Spec(t, kdstest.AppPolicy)
 	client := k.Client(t, nil, "")
 	pk, err := client.Public(ctx, spec, kds.Mail)
@@ -30,6 +37,7 @@ func TestWithKDS(t *testing.T) {
 	}{
 		{"the enclave", &mail.Keys{From: k.Client(t, kdstest.Sim(t, kdstest.AppBuild), "")}},
 		{"another instance", &mail.Keys{From: k.Client(t, kdstest.Sim(t, kdstest.AppBuild), "")}},
+		{"an instance that asks the KDS after a restart", &mail.Keys{From: later.Client(t, kdstest.Sim(t, kdstest.AppBuild), "")}},
 		{"a newer build", &mail.Keys{From: k.Client(t, kdstest.Sim(t, newer), "")}},
 	} {
 		l := open(t, b, build.keys)

@@ -141,8 +141,8 @@ func TestReplyRefused(t *testing.T) {
 	wants(t, "another sender", reply(mail.NewIdentity(), o.Key, w.Bytes()), mail.ErrOtherKey, "encrypted to")
 	wants(t, "another key", reply(o.From, pair(t, 2).PublicKey(), w.Bytes()), mail.ErrDamaged, "chunk 0")
 	wants(t, "a letter", reply(o.From, o.Key, b), mail.ErrKind, "it is a letter")
-	wants(t, "no identity", reply(mail.Identity{}, o.Key, w.Bytes()), mail.ErrPostOffice, "no identity")
-	wants(t, "no key", reply(o.From, nil, w.Bytes()), mail.ErrPostOffice, "no key")
+	wants(t, "no identity", reply(mail.Identity{}, o.Key, w.Bytes()), mail.ErrPostOffice, "there is no identity")
+	wants(t, "no key", reply(o.From, nil, w.Bytes()), mail.ErrPostOffice, "there is no key")
 	_, err := mail.Open(ctx, &w, one{sk})
 	wants(t, "a reply as letter", err, mail.ErrKind, "it is a reply")
 }

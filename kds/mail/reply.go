@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/key"
 )
 
@@ -48,70 +47,6 @@ func (l *Letter) Reply(w io.Writer, body io.Reader, opts ReplyOptions) error {
 		return fail(err)
 	}
 	return nil
-}
-
-// Reply is an answer that was opened. All but what Body has still to give is
-// verified.
-type Reply struct {
-	Header // ID is that of the letter
-	// Body is as in Letter.
-	Body io.Reader
-}
-
-// OpenReply opens an answer to a letter that me posted to the key from. Nothing
-// need be kept of the letter: who holds the secret of me can open all answers.
-// An answer by anybody else is damage.
-func OpenReply(r io.Reader, me Identity, from hpke.PublicKey) (*Reply, error) {
-	fail := func(err error) (*Reply, error) { return nil, fmt.Errorf("open reply: %w", err) }
-	if err := checkReplyKeys(me, from); err != nil {
-		return fail(err)
-	}
-	h, raw, err := readHeader(r)
-	if err != nil {
-		return fail(err)
-	}
-	if h.Kind != ReplyKind {
-		return fail(fmt.Errorf("%w: it is a %s", ErrKind, h.Kind))
-	}
-	sk, err := me.replyKey()
-	if err != nil {
-		return fail(err)
-	}
-	if err := checkKey(sk, h); err != nil {
-		return fail(err)
-	}
-	c, err := openReplyChunks(r, sk, raw, me.replySecret(h.ID, FingerprintOf(from)))
-	if err != nil {
-		return fail(err)
-	}
-	b, err := openBody(r, c)
-	if err != nil {
-		return fail(err)
-	}
-	return &Reply{Header: h, Body: b}, nil
-}
-
-func checkReplyKeys(me Identity, from hpke.PublicKey) error {
-	if me.seed.IsZero() || from == nil {
-		return fmt.Errorf("%w: no identity or no key of the one who answers", ErrPostOffice)
-	}
-	if _, err := kds.ParsePublicKey(from.Bytes()); err != nil {
-		return fmt.Errorf("%w: %w", ErrPostOffice, err)
-	}
-	return nil
-}
-
-func openReplyChunks(r io.Reader, sk hpke.PrivateKey, header []byte, secret key.Key) (chunks, error) {
-	defer secret.Destroy()
-	enc := make([]byte, encSize)
-	if err := readFull(r, enc); err != nil {
-		return chunks{}, err
-	}
-	in, err := hpke.NewRecipient(enc, sk, hpke.HKDFSHA256(), hpke.AES256GCM(), key.Info(replyLabel, header))
-	if err != nil {
-		return chunks{}, fmt.Errorf("%w: encapsulation", ErrDamaged)
-	}
-	return replyChunks(in.Export, secret)
 }
 
 // replyChunks need both secrets: the exported one, which the letter's sender
