@@ -84,6 +84,12 @@ kds-load: build
 	$(GO) build -o bin/kdsload ./internal/kdsload
 	for e in sim quote ego; do bin/kdsload -evidence $$e $(KDSLOADFLAGS) || exit 1; done
 
+# What coffer mail has resident for a letter of MAILSIZE, and 64 MiB at most.
+MAILSIZE ?= 2G
+.PHONY: mail-memory
+mail-memory: build
+	scripts/mail-memory.sh $(MAILSIZE)
+
 .PHONY: fuzz
 fuzz:
 	scripts/fuzz.sh $(FUZZTIME)

@@ -69,18 +69,22 @@ func TestKeysAreKept(t *testing.T) {
 	}
 }
 
-// The default and the most are limits.
+// The default and the most are limits, and the key that was not used for longest
+// goes.
 func TestKeysAreBounded(t *testing.T) {
-	for most, kept := range map[int]int{0: mail.DefaultCachedKeys, -1: mail.DefaultCachedKeys, 5: 5} {
+	for most, kept := range map[int]int{0: mail.DefaultCachedKeys, -1: mail.DefaultCachedKeys, 5: 5, 5000: mail.MaxCachedKeys} {
 		c := &counter{current: 1}
 		keys := &mail.Keys{From: c, Most: most}
+		spec := kdstest.Spec(t, kdstest.AppPolicy)
+		known := map[int]mail.Fingerprint{}
 		ask := func(i int) {
-			name := fmt.Sprint("name ", i)
-			sk, err := kds.KeyPair(derived(name, 1))
-			must(t, err)
-			spec := kdstest.Spec(t, kdstest.AppPolicy)
-			spec.Name = name
-			_, err = keys.MailKey(ctx, spec, 0, mail.FingerprintOf(sk.PublicKey()))
+			spec.Name = fmt.Sprint("name ", i)
+			if _, ok := known[i]; !ok {
+				sk, err := kds.KeyPair(derived(spec.Name, 1))
+				must(t, err)
+				known[i] = mail.FingerprintOf(sk.PublicKey())
+			}
+			_, err := keys.MailKey(ctx, spec, 0, known[i])
 			must(t, err)
 		}
 		for i := range kept + 1 {
