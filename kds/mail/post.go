@@ -23,8 +23,8 @@ type PostOffice struct {
 	// Required. Whoever chose it reads the letters: it must not come from the
 	// host, unless a kds.Client verified it.
 	Key hpke.PublicKey
-	// Generation is Key's, if it is known. Default 0: it is found out by those
-	// who open the letters.
+	// Generation is Key's, as kds.Client.Publish tells it. Default 0: those who
+	// open the letters find it out, if it is one of the newest; see Keys.
 	Generation kds.Generation
 	// Topic is 1 to 255 letters, digits and '-'. Default DefaultTopic.
 	Topic string
