@@ -52,7 +52,8 @@ const (
 	MaxAdvisories = 256
 	// MaxAdvisoryBytes is the longest name of an advisory.
 	MaxAdvisoryBytes = 64
-	// MaxCached is how many chains, and how many sets of collateral, are kept.
+	// MaxCached is how many chains, how many attestation keys, and how many sets of
+	// collateral, are kept.
 	MaxCached = 64
 	// MaxSubjects is how many subjects the memory of a process has.
 	MaxSubjects = 4096

@@ -39,4 +39,6 @@ func ReadQEIdentity(text []byte) error {
 func Merge(a, b Status) Status { return merge(a, b) }
 
 // Cached is how much a verifier keeps.
-func (v *Verifier) Cached() (chains, collateral int) { return len(v.pcks.byKey), len(v.read.byKey) }
+func (v *Verifier) Cached() (chains, keys, collateral int) {
+	return len(v.pcks.byKey), len(v.keys.byKey), len(v.read.byKey)
+}

@@ -2,6 +2,7 @@ package dcap
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"fmt"
 	"time"
 
@@ -14,6 +15,7 @@ type Verifier struct {
 	o      Options
 	roots  roots
 	pcks   cache[*pck]
+	keys   cache[*ecdsa.PublicKey] // attestation keys
 	read   cache[*statements]
 	noList bool // revocation lists are not read: vectors without any, in tests
 }
@@ -129,7 +131,7 @@ func (v *Verifier) platform(quote []byte, beside string) (Quote, *pck, error) {
 	if err != nil {
 		return q, nil, err
 	}
-	return q, p, q.verify(p)
+	return q, p, q.verify(p, &v.keys)
 }
 
 // statements reads collateral, or finds it among what was read.

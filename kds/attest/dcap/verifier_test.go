@@ -1,6 +1,7 @@
 package dcap_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/binary"
@@ -169,12 +170,21 @@ func TestCache(t *testing.T) {
 			}
 		}
 	}
-	if chains, collateral := v.Cached(); chains != dcap.MaxCached || collateral != dcap.MaxCached {
-		t.Errorf("%d chains and %d collateral are kept", chains, collateral)
+	if chains, keys, collateral := v.Cached(); chains != dcap.MaxCached || keys != dcap.MaxCached || collateral != dcap.MaxCached {
+		t.Errorf("%d chains, %d keys and %d collateral are kept", chains, keys, collateral)
 	}
 	quote, c := m.Make(nil)
 	if _, err := v.Quote(ctx, quote, c); err != nil {
 		t.Fatal(err)
+	}
+	// All that vouches for the quote is known now, and a bit of it that is another
+	// (of the header, the report, the signatures, the key) is seen all the same.
+	for at := range 48 + 384 + 4 + 64 + 64 + 384 + 64 {
+		bad := bytes.Clone(quote)
+		bad[at] ^= 1
+		if _, err := v.Quote(ctx, bad, c); err == nil {
+			t.Fatalf("byte %d is another, and the quote is accepted", at)
+		}
 	}
 	m.Now = m.Now.AddDate(0, 0, 26)
 	_, err := v.Quote(ctx, quote, c)
