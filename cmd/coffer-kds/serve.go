@@ -127,6 +127,7 @@ func serve(c *cobra.Command, f serveFlags) error {
 		return err
 	}
 	defer stop()
+	tune()
 	return runCluster(c.Context(), member, func(ctx context.Context) error { return listen(ctx, c, f.listen, node, p, logger) })
 }
 

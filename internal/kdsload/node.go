@@ -51,6 +51,7 @@ func (o options) start(ctx context.Context) (*process, error) {
 			return nil, errors.Join(err, os.RemoveAll(dir))
 		}
 		p.cmd = exec.CommandContext(ctx, "/proc/self/exe", "-evidence", o.evidence, "-node", dir)
+		p.cmd.Env = append(os.Environ(), "GOGC=400", "GOMEMLIMIT=192MiB") // as coffer-kds has them
 	}
 	p.cmd.Stderr = os.Stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
