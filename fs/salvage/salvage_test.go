@@ -181,7 +181,7 @@ func compare(dir string, want map[string][]byte, sum salvage.Summary) error {
 	if err != nil {
 		return err
 	}
-	atLarge := bytes.Contains(list, []byte("lost: not taken")) || bytes.Contains(list, []byte("lost: the log ends"))
+	atLarge := bytes.Contains(list, []byte("lost: not taken")) || bytes.Contains(list, []byte("where a newer state may have been")) || bytes.Contains(list, []byte("lost: the log ends"))
 	seen := map[string]bool{}
 	root := filepath.Join(dir, "files")
 	err = filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
