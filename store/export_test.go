@@ -8,6 +8,7 @@ import (
 	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/seal"
 	"github.com/coffer-fs/coffer/store/tree"
+	"time"
 )
 
 // Settled calls fn with the segments that the volume needs, while nothing makes
@@ -78,6 +79,9 @@ func (s *Store) CleanStep(ctx context.Context) error {
 
 // SetSlice makes a scrub verify so many bytes at a time.
 func (o *ScrubOptions) SetSlice(n int64) { o.slice = n }
+
+// SetKeepWait sets how long a host has to keep the position.
+func (o *ScrubOptions) SetKeepWait(d time.Duration) { o.keepWait = d }
 
 // Forced is how often a writer had to make room itself.
 func (s *Store) Forced() int {

@@ -20,7 +20,8 @@ type ScrubOptions struct {
 	// Progress, which may be nil, is called now and then.
 	Progress func(ScrubReport)
 
-	slice int64 // scrubSlice, but in tests
+	slice    int64         // scrubSlice, but in tests
+	keepWait time.Duration // scrubKeepWait, but in tests
 }
 
 // ScrubReport is what a pass saw so far, in this run and in those before.
@@ -39,6 +40,8 @@ const (
 	scrubSlice = 32 << 20
 	// scrubKeepEvery is how often the position is kept.
 	scrubKeepEvery = 10 * time.Second
+	// scrubKeepWait is how long the host has to keep the position at the end.
+	scrubKeepWait = 10 * time.Second
 )
 
 // Scrub verifies every frame of the volume from the host, past all caches, while
@@ -58,6 +61,9 @@ func (s *Store) Scrub(ctx context.Context, o ScrubOptions) (ScrubReport, error) 
 	if o.slice == 0 {
 		o.slice = scrubSlice
 	}
+	if o.keepWait == 0 {
+		o.keepWait = scrubKeepWait
+	}
 	b := &scrubber{s: s, options: o, kept: time.Now()}
 	if !o.Restart {
 		b.resume(ctx)
@@ -67,7 +73,9 @@ func (s *Store) Scrub(ctx context.Context, o ScrubOptions) (ScrubReport, error) 
 		b.report.Complete = true
 		err = b.report.err()
 	}
-	b.keep(context.WithoutCancel(ctx))
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), o.keepWait) // else a host that hangs keeps us
+	defer stop()
+	b.keep(ctx)
 	if err != nil {
 		err = fmt.Errorf("scrub: %w", err)
 	}
