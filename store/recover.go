@@ -95,7 +95,9 @@ func recoverRecords(ctx context.Context, r host.Reader, o RecoverOptions) (rec R
 		return rec, err
 	}
 	defer w.close()
-	rec, err = w.recover(o)
+	if rec, err = w.recover(o); err == nil {
+		err = ctx.Err() // a read that it cut off is not one that failed
+	}
 	return rec, w.unread.tell(err)
 }
 

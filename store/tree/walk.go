@@ -52,9 +52,9 @@ type loadedNode struct {
 
 // loaded loads the node of k, whose items are before end.
 func (w *walk) loaded(k kid, level uint8, end Key) loadedNode {
-	l := loadedNode{place: Place{k.ref.ptr, level, k.key, end}}
+	l := loadedNode{place: Place{Level: level, Key: k.key, End: end}}
 	if l.node = k.ref.node.Load(); l.node == nil {
-		l.written = true
+		l.place.Ptr, l.written = k.ref.ptr, true // which a checkpoint sets before that is nil
 		l.node, l.err = w.tree.read(w.ctx, k.ref.ptr, level)
 	}
 	return l
