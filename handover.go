@@ -147,12 +147,12 @@ func (h *handed) use(so store.Options, a VolumeAnchor) (store.Options, VolumeAnc
 // for the enclave's own key too, because re-encrypting it was begun, it opens without:
 // evidence may have expired meanwhile.
 func (o Options) takeHandover(ctx context.Context) (*handed, error) {
-	slot, own, err := o.handoverSlot(ctx)
-	if err != nil || slot == nil {
+	f, err := o.findHandover(ctx)
+	if err != nil || f.slot == nil {
 		return nil, err
 	}
-	h, err := o.provenHandover(ctx, *slot)
-	if err != nil && own {
+	h, err := o.provenHandover(ctx, f)
+	if err != nil && f.own {
 		o.Logger.Warn("the handover of the volume can't be taken up again; its own key is tried", "error", err)
 		return nil, nil
 	}
@@ -160,17 +160,9 @@ func (o Options) takeHandover(ctx context.Context) (*handed, error) {
 }
 
 // provenHandover verifies what goes with a slot, and opens it.
-func (o Options) provenHandover(ctx context.Context, slot store.Slot) (*handed, error) {
+func (o Options) provenHandover(ctx context.Context, f found) (*handed, error) {
 	if o.Config.Upgrade == nil {
 		return nil, fmt.Errorf("the volume was handed over: %w", ErrNoTicketKey)
-	}
-	spec, err := o.spec()
-	if err != nil {
-		return nil, err
-	}
-	_, h, err := store.ReadHeader(ctx, o.Volume)
-	if err != nil {
-		return nil, err
 	}
 	b, err := store.ReadHandover(ctx, o.Volume)
 	if err != nil {
@@ -181,12 +173,12 @@ func (o Options) provenHandover(ctx context.Context, slot store.Slot) (*handed, 
 		return nil, err
 	}
 	t, err := m.Verify(ctx, handover.Taker{
-		Volume: h.Volume, Spec: spec, TicketKey: o.Config.Upgrade.TicketKey, Mode: o.Platform.Mode(), Verifier: o.Evidence(),
+		Volume: f.volume, Spec: f.spec, TicketKey: o.Config.Upgrade.TicketKey, Mode: o.Platform.Mode(), Verifier: o.Evidence(),
 	})
 	if err != nil {
 		return nil, err
 	}
-	return o.openHandover(ctx, m, t, slot)
+	return o.openHandover(ctx, m, t, *f.slot)
 }
 
 // openHandover gets the private key that a verified message is sealed to, and opens
@@ -213,34 +205,41 @@ func (o Options) openHandover(ctx context.Context, m handover.Message, t handove
 	return got, err
 }
 
-// handoverSlot is the slot that was made for this enclave's spec by a handover, nil
-// if there is none, and whether there is one for the spec's own key too.
-func (o Options) handoverSlot(ctx context.Context) (handed *store.Slot, own bool, err error) {
+// found is what the header of a volume says of a handover. Nothing of it is proven.
+type found struct {
+	slot   *store.Slot // made for this enclave's spec by a handover; nil if there is none
+	own    bool        // there is a slot for the spec's own key
+	volume kds.VolumeID
+	spec   kds.Spec
+}
+
+// findHandover looks for a slot that was made for this enclave's spec.
+func (o Options) findHandover(ctx context.Context) (f found, err error) {
 	if source, err := kds.ChooseSource(o.Platform.Mode(), o.Config.PersistenceKeySpec() != nil, o.KDSURL != ""); err != nil || source != kds.FromKDS {
-		return nil, false, nil // opening the volume says what there is to say
+		return f, nil // opening the volume says what there is to say
 	}
-	want, err := o.spec()
-	if err != nil {
-		return nil, false, err
+	if f.spec, err = o.spec(); err != nil {
+		return f, err
 	}
 	_, h, err := store.ReadHeader(ctx, o.Volume)
 	if err != nil {
-		return nil, false, fmt.Errorf("open volume: %w", err)
+		return f, fmt.Errorf("open volume: %w", err)
 	}
+	f.volume = h.Volume
 	for _, s := range h.Slots {
 		slot := store.Slot{Kind: s.Kind, Generation: s.Generation, Descriptor: s.Descriptor}
 		spec, _, err := ParseSlot(slot)
 		switch {
 		case err != nil:
-			return nil, false, err
-		case spec == nil || !spec.Spec.Equal(want):
+			return f, err
+		case spec == nil || !spec.Spec.Equal(f.spec):
 		case s.Kind == seal.SlotHandover:
-			handed = &slot
+			f.slot = &slot
 		default:
-			own = true
+			f.own = true
 		}
 	}
-	return handed, own, nil
+	return f, nil
 }
 
 // either is an Unlocker of two, of which the second is asked if the volume is for

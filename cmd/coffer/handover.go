@@ -13,8 +13,6 @@ import (
 	"github.com/coffer-fs/coffer/migrate"
 )
 
-var errNoTicketKey = coffer.ErrNoTicketKey
-
 // handoverRequest asks whoever has a volume open to hand it over, or to take that
 // back.
 type handoverRequest struct {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/coffer-fs/coffer"
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/attest"
 	"github.com/coffer-fs/coffer/kds/handover"
@@ -113,11 +114,9 @@ func (f *ticketFlags) ticket(now time.Time) (t handover.Ticket, err error) {
 		return t, usageError("give at least a second", "--expires is %s", f.expires)
 	}
 	t.Expires = now.Add(f.expires)
-	id, err := hex.DecodeString(f.volume)
-	if err != nil || len(id) != len(t.Volume) {
-		return t, usageError("coffer info VOLUME shows it", "--volume %q is not the ID of a volume", f.volume)
+	if t.Volume, err = volumeIDFlag(f.volume); err != nil {
+		return t, err
 	}
-	t.Volume = kds.VolumeID(id)
 	if t.CodeHash, err = f.code(); err != nil {
 		return t, err
 	}
@@ -130,7 +129,19 @@ func (f *ticketFlags) code() (attest.Hash, error) {
 		r, err := readIdentity(f.from)
 		return r.CodeHash, err
 	}
-	code, err := attest.ParseHash(f.fromCode)
+	return fromCodeFlag(f.fromCode)
+}
+
+func volumeIDFlag(text string) (id kds.VolumeID, err error) {
+	b, err := hex.DecodeString(text)
+	if err != nil || len(b) != len(id) {
+		return id, usageError("coffer info VOLUME shows it", "--volume %q is not the ID of a volume", text)
+	}
+	return kds.VolumeID(b), nil
+}
+
+func fromCodeFlag(text string) (attest.Hash, error) {
+	code, err := attest.ParseHash(text)
 	if err != nil {
 		err = usageError("it has 64 hexadecimal digits", "--from-code: %w", err)
 	}
@@ -275,22 +286,20 @@ func verifyTicket(b []byte, configPath, volume, code string) (t handover.Ticket,
 		return t, err
 	}
 	if cfg.Upgrade == nil {
-		return t, fmt.Errorf("%s: %w", configPath, errNoTicketKey)
+		return t, fmt.Errorf("%s: %w", configPath, coffer.ErrNoTicketKey)
 	}
 	if t, err = handover.ParseTicket(b, cfg.Upgrade.TicketKey); err != nil {
 		return t, err
 	}
 	id, from := t.Volume, t.CodeHash
 	if volume != "" {
-		b, err := hex.DecodeString(volume)
-		if err != nil || len(b) != len(id) {
-			return t, usageError("coffer info VOLUME shows it", "--volume %q is not the ID of a volume", volume)
+		if id, err = volumeIDFlag(volume); err != nil {
+			return t, err
 		}
-		id = kds.VolumeID(b)
 	}
 	if code != "" {
-		if from, err = attest.ParseHash(code); err != nil {
-			return t, usageError("it has 64 hexadecimal digits", "--from-code: %w", err)
+		if from, err = fromCodeFlag(code); err != nil {
+			return t, err
 		}
 	}
 	return t, t.Admits(id, from, time.Now())

@@ -509,15 +509,11 @@ func dropTransfer(dir string) error {
 
 // removeStaged removes a directory of what came. What else is in it stays.
 func removeStaged(root *os.File, name string) error {
-	dir, err := openDir(root, name)
+	dir, names, err := openList(root, name)
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	names, err := readNames(dir)
-	if err != nil {
-		return err
-	}
 	for _, n := range names {
 		_, segment := parseSegmentName(n)
 		if number, ok := strings.CutSuffix(n, tailSuffix); ok {

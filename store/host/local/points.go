@@ -332,13 +332,8 @@ func syncSegments(dir *os.File, list []host.PointSegment) error {
 
 // pointNames opens the directory of points and lists it: nothing if there is none.
 func (t *tree) pointNames() (dir *os.File, names []string, err error) {
-	dir, err = openDir(t.root, pointsName)
+	dir, all, err := openList(t.root, pointsName)
 	if err != nil {
-		return nil, nil, err
-	}
-	all, err := readNames(dir)
-	if err != nil {
-		dir.Close()
 		return nil, nil, err
 	}
 	for _, name := range all {
@@ -487,15 +482,11 @@ func (t *tree) dropDamaged(name string) error {
 // removePoint removes the directory of a point. Only what a point consists of is
 // removed: what else is in it stays, and so does the directory.
 func removePoint(points *os.File, name string) error {
-	dir, err := openDir(points, name)
+	dir, names, err := openList(points, name)
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	names, err := readNames(dir)
-	if err != nil {
-		return err
-	}
 	for _, n := range names {
 		if _, ok := parseSegmentName(n); ok {
 			err = errors.Join(err, removeAt(dir, n, 0))

@@ -26,13 +26,8 @@ func spareFile(capacity int64, id host.SegmentID) string {
 // spares opens the pool and lists it. A file in it is named by its size; what is
 // not named so is no spare.
 func (t *tree) spares() (dir *os.File, names []string, err error) {
-	dir, err = openDir(t.root, spareName)
+	dir, all, err := openList(t.root, spareName)
 	if err != nil {
-		return nil, nil, err
-	}
-	all, err := readNames(dir)
-	if err != nil {
-		dir.Close()
 		return nil, nil, err
 	}
 	for _, name := range all {

@@ -67,6 +67,18 @@ func openDir(dir *os.File, name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
+// openList opens a directory in dir, and lists it.
+func openList(dir *os.File, name string) (opened *os.File, names []string, err error) {
+	if opened, err = openDir(dir, name); err != nil {
+		return nil, nil, err
+	}
+	if names, err = readNames(opened); err != nil {
+		opened.Close()
+		return nil, nil, err
+	}
+	return opened, names, nil
+}
+
 // exists says whether dir has any entry of that name.
 func exists(dir *os.File, name string) bool {
 	_, err := statAt(dir, name)
