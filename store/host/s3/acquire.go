@@ -13,8 +13,7 @@ import (
 	"github.com/coffer-fs/coffer/store/host"
 )
 
-// maxAcquires bounds how often the volume may change hands while one acquires
-// it.
+// maxAcquires bounds how often the volume may change while one acquires it.
 const maxAcquires = 64
 
 // terms are those of an acquisition.
@@ -34,6 +33,7 @@ type acquisition struct {
 	knocked bool    // at the holder of this epoch, when the next entry was
 	epoch   uint64  // this one
 	next    uint64
+	outrun  bool // the holder made the entry that was to be the end
 }
 
 // Acquire implements host.Volume:
@@ -98,7 +98,7 @@ func (v *Volume) acquireAs(ctx context.Context, t terms) (*writer, error) {
 		}
 	}
 	d.close()
-	return nil, fmt.Errorf("%w: the volume changed hands %d times", ErrAnswer, maxAcquires)
+	return nil, fmt.Errorf("%w: the volume changed while it was acquired, %d times", ErrAnswer, maxAcquires)
 }
 
 // try is one attempt. Without a writer and without an error it is to be made
@@ -209,13 +209,24 @@ func (a *acquisition) endHolder(ctx context.Context, v *view) (done bool, err er
 				v.holder.owner, host.ErrInUse, ErrUnshipped)
 		}
 	}
-	e := &entry{kind: entryEnd, epoch: v.epoch, index: v.next}
+	if a.outrun { // by a holder whose next entry is on its way already: he stops behind it
+		if err := unlessOther(a.putEnd(ctx, v.epoch, v.next+1)); err != nil {
+			return false, err
+		}
+	}
+	err = a.putEnd(ctx, v.epoch, v.next)
+	a.outrun = errors.Is(err, errOther)
+	return err == nil, unlessOther(err)
+}
+
+// putEnd makes an entry that ends an epoch.
+func (a *acquisition) putEnd(ctx context.Context, epoch, index uint64) error {
+	e := &entry{kind: entryEnd, epoch: epoch, index: index}
 	rand.Read(e.token[:])
 	if err := e.seal(); err != nil {
-		return false, err
+		return err
 	}
-	err = a.putEntry(ctx, e)
-	return err == nil, unlessOther(err)
+	return a.putEntry(ctx, e)
 }
 
 // unlessOther is an error, unless it says that somebody made that entry meanwhile:

@@ -227,8 +227,13 @@ func TestSweep(t *testing.T) {
 	server := s3test.New(t)
 	o := newStoreVolume(t, server)
 	server.Put("volumes/v/data/0000000000000001/00000000000000ff", []byte("lost"))
-	server.Put("volumes/v/log/0000000000000001/00000000000000f0", []byte("lost"))
-	server.Put("volumes/v/log/0000000000000001/00000000000000ff", []byte("the end"))
+	entry := func(epoch, index uint64, end bool) string {
+		name := fmt.Sprintf("volumes/v/log/%016x/%016x", epoch, index)
+		server.Put(name, s3.Entry(epoch, index, end))
+		return name
+	}
+	ends := []string{entry(0, 0xfe, true), entry(0, 0xff, true), entry(1, 0xff, true)}
+	lost := []string{entry(0, 0xfc, false), entry(0, 0xfd, false), entry(1, 0xf0, true), entry(1, 0xfe, false)}
 	server.Put("volumes/v/data/7000000000000001/0000000000000001", []byte("of another writer, later"))
 	server.Put("volumes/v/data/strange", []byte("not ours"))
 	server.Put("volumes/w/data/0000000000000001/0000000000000001", []byte("another volume's"))
@@ -249,16 +254,16 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	names := strings.Join(server.Objects(), "\n")
-	for _, kept := range []string{
-		"volumes/v/log/0000000000000001/00000000000000ff", "volumes/v/data/7000000000000001/0000000000000001",
-		"volumes/v/data/strange", "volumes/w/data/0000000000000001/0000000000000001",
-	} {
+	for _, kept := range append(ends, "volumes/v/data/7000000000000001/0000000000000001",
+		"volumes/v/data/strange", "volumes/w/data/0000000000000001/0000000000000001") {
 		if !strings.Contains(names, kept) {
 			t.Errorf("%s was deleted", kept)
 		}
 	}
-	if strings.Contains(names, "00000000000000f0") {
-		t.Error("an entry that nobody needs is still there")
+	for _, name := range lost {
+		if strings.Contains(names, name) {
+			t.Errorf("%s, which nobody needs, is still there", name)
+		}
 	}
 }
 

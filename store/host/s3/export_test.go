@@ -48,6 +48,15 @@ func ReadEntry(b []byte, epoch, index uint64) (again []byte, err error) {
 	return e.encode(), nil
 }
 
+// Entry is an entry without changes, or the end of an epoch.
+func Entry(epoch, index uint64, end bool) []byte {
+	e := &entry{kind: entryChanges, epoch: epoch, index: index}
+	if end {
+		e.kind = entryEnd
+	}
+	return e.encode()
+}
+
 // Sum makes the sum of a head good that was spoilt.
 func Sum(head []byte) []byte {
 	sum := sha256.Sum256(head[:len(head)-sumSize])

@@ -2,6 +2,7 @@ package s3
 
 import (
 	"context"
+	"errors"
 )
 
 // maxSwept bounds what one sweep deletes; the next goes on.
@@ -10,7 +11,8 @@ const maxSwept = 100_000
 // sweepOnce deletes what writers before this one left behind when they were cut
 // off: objects that no head and no entry came to refer to. It lists, and so it is
 // done in the background, once, and only where the volume was not released. It
-// keeps the last entry of every epoch: the end that fences its writer for good.
+// keeps the ends of every epoch, which fence its writer for good: one is the last
+// entry, and the one before may be another (see endHolder).
 func (w *writer) sweepOnce(ctx context.Context) error {
 	w.mu.Lock()
 	due := w.sweep
@@ -39,20 +41,11 @@ func (w *writer) sweepOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var last place // the newest of its epoch so far: names come in order
-	err = w.volume.objects.list(ctx, logPrefix, func(name string) bool {
-		at, ok := old(inLog, name)
-		if ok {
-			if last.epoch == at.epoch && last != (place{}) {
-				names = append(names, last.object())
-			}
-			last = at
-		}
-		return len(names) < maxSwept
-	})
+	entries, err := w.superfluous(ctx, old)
 	if err != nil {
 		return err
 	}
+	names = append(names, entries...)
 	if err := w.volume.objects.delete(ctx, names); err != nil {
 		return err
 	}
@@ -60,4 +53,35 @@ func (w *writer) sweepOnce(ctx context.Context) error {
 	defer w.mu.Unlock()
 	w.sweep = len(names) >= maxSwept
 	return nil
+}
+
+// superfluous names entries of epochs that are over, but for their ends.
+func (w *writer) superfluous(ctx context.Context, old func(kindOfPlace, string) (place, bool)) (names []string, err error) {
+	var all []place // they come in order
+	err = w.volume.objects.list(ctx, logPrefix, func(name string) bool {
+		if at, ok := old(inLog, name); ok {
+			all = append(all, at)
+		}
+		return len(all) < maxSwept
+	})
+	if err != nil {
+		return nil, err
+	}
+	isLast := func(i int) bool { return i+1 == len(all) || all[i+1].epoch != all[i].epoch }
+	for i, at := range all {
+		if isLast(i) {
+			continue
+		}
+		if isLast(i + 1) {
+			e, err := w.volume.fetchEntry(ctx, at.epoch, at.number)
+			if errors.Is(err, ErrAnswer) || e != nil && e.kind == entryEnd {
+				continue // what can't be read may have been one
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		names = append(names, at.object())
+	}
+	return names, nil
 }
