@@ -12,9 +12,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"reflect"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -29,11 +29,11 @@ func Unmarshal(b []byte, v any) error {
 	if !utf8.Valid(b) {
 		return fmt.Errorf("%w: invalid UTF-8", ErrMalformed)
 	}
-	w := walker{d: json.NewDecoder(bytes.NewReader(b)), names: fieldNames(reflect.TypeOf(v), map[string]bool{})}
+	w := walker{rest: b, names: namesOf(reflect.TypeOf(v))}
 	if err := w.value(0); err != nil {
 		return err
 	}
-	if _, err := w.d.Token(); err != io.EOF {
+	if w.peek(); len(w.rest) > 0 {
 		return fmt.Errorf("%w: something follows the value", ErrMalformed)
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
@@ -44,63 +44,16 @@ func Unmarshal(b []byte, v any) error {
 	return nil
 }
 
-// walker reads the tokens of a text before anything is decoded.
-type walker struct {
-	d     *json.Decoder
-	names map[string]bool // of all fields, at any level
-}
+// known is what namesOf found, by type: there are as many as there are calls of
+// Unmarshal in the program.
+var known sync.Map
 
-func (w *walker) value(depth int) error {
-	if depth > MaxDepth {
-		return fmt.Errorf("%w: nested deeper than %d", ErrMalformed, MaxDepth)
+func namesOf(t reflect.Type) map[string]bool {
+	names, ok := known.Load(t)
+	if !ok {
+		names, _ = known.LoadOrStore(t, fieldNames(t, map[string]bool{}))
 	}
-	t, err := w.d.Token()
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrMalformed, bounded(err))
-	}
-	switch t {
-	case nil:
-		return fmt.Errorf("%w: null", ErrMalformed)
-	case json.Delim('{'):
-		return w.object(depth)
-	case json.Delim('['):
-		for w.d.More() {
-			if err := w.value(depth + 1); err != nil {
-				return err
-			}
-		}
-		return w.end()
-	}
-	return nil
-}
-
-func (w *walker) object(depth int) error {
-	seen := map[string]bool{}
-	for w.d.More() {
-		t, err := w.d.Token()
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrMalformed, bounded(err))
-		}
-		name, _ := t.(string)
-		switch {
-		case !w.names[name]:
-			return fmt.Errorf("%w: unknown field %q", ErrMalformed, name[:min(len(name), 40)])
-		case seen[name]:
-			return fmt.Errorf("%w: field %q given twice", ErrMalformed, name)
-		}
-		seen[name] = true
-		if err := w.value(depth + 1); err != nil {
-			return err
-		}
-	}
-	return w.end()
-}
-
-func (w *walker) end() error {
-	if _, err := w.d.Token(); err != nil {
-		return fmt.Errorf("%w: %w", ErrMalformed, bounded(err))
-	}
-	return nil
+	return names.(map[string]bool)
 }
 
 // fieldNames are the names in the json tags of t and of the structs in it.

@@ -1,9 +1,14 @@
 package strictjson_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"io"
+	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/coffer-fs/coffer/kds/internal/strictjson"
 )
@@ -35,7 +40,16 @@ func TestUnmarshal(t *testing.T) {
 		{`{`, "malformed"},
 		{`{"name":"a"`, "malformed"},
 		{`{"name":"a"} {}`, "follows"},
-		{`{"name":"a"}x`, "malformed"},
+		{`{"name":"a"}x`, "follows"},
+		{`{"name":"a",}`, "malformed"},
+		{`{"name" "a"}`, "malformed"},
+		{`{"name":}`, "malformed"},
+		{`{name:"a"}`, "malformed"},
+		{`{"name":"a\\\"}`, "malformed"},
+		{`{"name":"a"]`, "malformed"},
+		{`{"more":[{"n":1} {"n":1}]}`, "malformed"},
+		{`{"more":[null]}`, "null"},
+		{`{"more":[nul]}`, "malformed"},
 		{`null`, "null"},
 		{`{"name":null}`, "null"},
 		{`{"name":"a","name":"b"}`, "given twice"},
@@ -61,11 +75,63 @@ func TestUnmarshal(t *testing.T) {
 	}
 }
 
+// The reference of FuzzUnmarshal: the same rules, seen with the standard library's
+// tokens.
+type tokens struct{ d *json.Decoder }
+
+func (w tokens) value(depth int) bool {
+	t, err := w.d.Token()
+	if err != nil || t == nil || depth > strictjson.MaxDepth {
+		return false
+	}
+	if t != json.Delim('{') && t != json.Delim('[') {
+		return true
+	}
+	seen := map[json.Token]bool{}
+	for w.d.More() {
+		if t == json.Delim('{') {
+			name, err := w.d.Token()
+			if err != nil || seen[name] || !slices.Contains([]string{"side", "name", "data", "inner", "more", "n"}, name.(string)) {
+				return false
+			}
+			seen[name] = true
+		}
+		if !w.value(depth + 1) {
+			return false
+		}
+	}
+	_, err = w.d.Token()
+	return err == nil
+}
+
+func accepted(b []byte) bool {
+	w := tokens{json.NewDecoder(bytes.NewReader(b))}
+	if !utf8.Valid(b) || !w.value(0) {
+		return false
+	}
+	if _, err := w.d.Token(); err != io.EOF {
+		return false
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	return d.Decode(&outer{}) == nil
+}
+
 func FuzzUnmarshal(f *testing.F) {
-	f.Add([]byte(`{"name":"a","data":"AQI=","inner":{"n":7},"more":[{"n":1}]}`))
+	for _, text := range []string{
+		`{"name":"a","data":"AQI=","inner":{"n":7},"more":[{"n":1},{"n":2}]}`,
+		` { "side" : "\\\"" , "nam\u0065" : "\u00e4\\" , "more" : [ ] , "inner" : { } } `,
+		`{"name":"a","name":null}`, `{"inner":{"n":-1e0}}`, `{"name":"\"}`, `{"more":[{"n":1}`,
+	} {
+		f.Add([]byte(text))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if err := strictjson.Unmarshal(b, &outer{}); err != nil && !errors.Is(err, strictjson.ErrMalformed) {
+		err := strictjson.Unmarshal(b, &outer{})
+		if err != nil && !errors.Is(err, strictjson.ErrMalformed) {
 			t.Error(err)
+		}
+		if (err == nil) != accepted(b) {
+			t.Errorf("%q: %v", b, err)
 		}
 	})
 }
