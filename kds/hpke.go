@@ -1,6 +1,7 @@
 package kds
 
 import (
+	"bytes"
 	"crypto/hpke"
 	"fmt"
 
@@ -34,9 +35,12 @@ func ParsePublicKey(b []byte) (hpke.PublicKey, error) {
 
 // SealKey seals k to the asker of r.
 func (r PrivateRequest) SealKey(k key.Key) ([]byte, error) {
-	pk, err := ParsePublicKey(r.HPKEPublicKey)
-	if err != nil {
-		return nil, err
+	pk := r.public
+	if pk == nil || !bytes.Equal(pk.Bytes(), r.HPKEPublicKey) { // of a request that was not decoded, or changed since
+		var err error
+		if pk, err = ParsePublicKey(r.HPKEPublicKey); err != nil {
+			return nil, err
+		}
 	}
 	info := r.Hash()
 	return hpke.Seal(pk, kdf(), aead(), info[:], k.Bytes())

@@ -2,6 +2,7 @@ package kds
 
 import (
 	"crypto/ed25519"
+	"crypto/hpke"
 	"crypto/sha512"
 	"errors"
 	"fmt"
@@ -28,6 +29,8 @@ type PrivateRequest struct {
 	Generation    Generation      `json:"generation,omitempty"`
 	HPKEPublicKey []byte          `json:"hpkePublicKey"`
 	Evidence      attest.Evidence `json:"evidence"`
+
+	public hpke.PublicKey // HPKEPublicKey as DecodePrivateRequest read it, or nil
 }
 
 // PrivateAnswer is the answer to it.
@@ -105,7 +108,7 @@ func DecodePrivateRequest(b []byte) (r PrivateRequest, err error) {
 	if err := unmarshal(b, MaxRequestBytes, &r); err != nil {
 		return PrivateRequest{}, err
 	}
-	if _, err := ParsePublicKey(r.HPKEPublicKey); err != nil {
+	if r.public, err = ParsePublicKey(r.HPKEPublicKey); err != nil {
 		return PrivateRequest{}, err
 	}
 	if r.Evidence.Format == "" || len(r.Evidence.Data) == 0 || len(r.Evidence.Data) > attest.MaxEvidenceSize {
