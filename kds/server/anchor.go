@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -20,26 +21,14 @@ func (s *Server) anchor(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !s.working.wait(r.Context(), MaxQueueTime) {
-		return nil, refuse(http.StatusServiceUnavailable, "the node is busy")
-	}
-	defer s.working.give()
-	q, err := kds.DecodeAnchorRequest(body)
-	if err != nil {
-		return nil, malformed(err)
-	}
-	k, err := s.anchorKey(r, q.Spec, q.Generation, q, q.MAC)
-	if err != nil {
+	var (
+		q kds.AnchorRequest
+		k key.Key
+	)
+	if err := s.work(r.Context(), func() (err error) { q, k, err = s.anchorAsked(r.Context(), body); return err }); err != nil {
 		return nil, err
 	}
 	defer k.Destroy()
-	if q.To != nil {
-		to, err := s.anchorKey(r, q.To.Spec, q.To.Generation, q, q.To.MAC)
-		if err != nil {
-			return nil, err
-		}
-		to.Destroy()
-	}
 	owner := anchor.Owner(q.Spec.Hash())
 	if err := s.rates.anchorsOf(owner); err != nil {
 		return nil, err
@@ -55,10 +44,27 @@ func (s *Server) anchor(w http.ResponseWriter, r *http.Request) (any, error) {
 	return a, nil
 }
 
+// anchorAsked reads a request, and finds the key that it is authenticated by.
+func (s *Server) anchorAsked(ctx context.Context, body []byte) (q kds.AnchorRequest, k key.Key, err error) {
+	if q, err = kds.DecodeAnchorRequest(body); err != nil {
+		return q, k, malformed(err)
+	}
+	if k, err = s.anchorKey(ctx, q.Spec, q.Generation, q, q.MAC); err != nil || q.To == nil {
+		return q, k, err
+	}
+	to, err := s.anchorKey(ctx, q.To.Spec, q.To.Generation, q, q.To.MAC)
+	if err != nil {
+		k.Destroy()
+		return q, key.Key{}, err
+	}
+	to.Destroy()
+	return q, k, nil
+}
+
 // anchorKey derives the anchor key of a spec, and checks a MAC of the request
 // with it.
-func (s *Server) anchorKey(r *http.Request, spec kds.Spec, g kds.Generation, q kds.AnchorRequest, mac []byte) (key.Key, error) {
-	mk, _, err := s.master(r.Context(), spec.MasterKeyType, g)
+func (s *Server) anchorKey(ctx context.Context, spec kds.Spec, g kds.Generation, q kds.AnchorRequest, mac []byte) (key.Key, error) {
+	mk, _, err := s.master(ctx, spec.MasterKeyType, g)
 	if err != nil {
 		return key.Key{}, err
 	}

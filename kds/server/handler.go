@@ -71,11 +71,9 @@ func (s *Server) more(to Route) route {
 		if err != nil {
 			return nil, err
 		}
-		if !s.working.wait(r.Context(), MaxQueueTime) {
-			return nil, refuse(http.StatusServiceUnavailable, "the node is busy")
-		}
-		defer s.working.give()
-		return to.Serve(r.Context(), body)
+		var answer any
+		err = s.work(r.Context(), func() (err error) { answer, err = to.Serve(r.Context(), body); return err })
+		return answer, err
 	}}
 }
 

@@ -39,6 +39,18 @@ func (s slots) wait(ctx context.Context, most time.Duration) bool {
 
 func (s slots) give() { <-s }
 
+// work does what takes a processor, when there is one. What waits for a disk or for
+// another node stays outside: it would keep others from the processors, and requests
+// that wait for the same sync of the audit log share it. What waits there is bounded
+// all the same, with its memory: it is one of the requests that are being served.
+func (s *Server) work(ctx context.Context, do func() error) error {
+	if !s.working.wait(ctx, MaxQueueTime) {
+		return refuse(http.StatusServiceUnavailable, "the node is busy")
+	}
+	defer s.working.give()
+	return do()
+}
+
 // bound gives a request's body its time. It holds for every request that has a
 // body, also for one whose body nobody reads: the connection is not given back
 // before the body has ended.

@@ -19,42 +19,58 @@ func (s *Server) private(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !s.working.wait(r.Context(), MaxQueueTime) {
-		return nil, refuse(http.StatusServiceUnavailable, "the node is busy")
-	}
-	defer s.working.give()
-	q, err := kds.DecodePrivateRequest(body)
-	if err != nil {
-		return nil, malformed(err)
-	}
-	id, err := s.identify(r.Context(), q)
-	if err != nil {
+	var q asked
+	if err := s.work(r.Context(), func() (err error) { q, err = s.ask(r.Context(), body); return err }); err != nil {
 		return nil, err
 	}
-	if err := s.rates.by(id); err != nil {
-		return nil, err
-	}
-	mk, g, verdict := s.decide(r.Context(), q.Spec, q.Generation, id)
-	if err := s.record(q, g, id, verdict); err != nil {
+	if err := s.record(q); err != nil {
 		return nil, fmt.Errorf("no key without audit: %w", err)
 	}
-	s.metrics.decided(verdict)
-	if verdict != nil {
-		return nil, verdict
+	s.metrics.decided(q.verdict)
+	if q.verdict != nil {
+		return nil, q.verdict
 	}
-	return s.answer(mk, g, q)
+	var a kds.PrivateAnswer
+	err = s.work(r.Context(), func() (err error) { a, err = s.answer(q); return err })
+	return a, err
+}
+
+// asked is a request with valid evidence, and what was decided of it.
+type asked struct {
+	kds.PrivateRequest
+	hash    kds.RequestHash
+	by      attest.Identity
+	master  key.Key        // if there is no verdict
+	g       kds.Generation // of the master key
+	verdict error          // why no key is given
+}
+
+// ask reads a request, and decides.
+func (s *Server) ask(ctx context.Context, body []byte) (a asked, err error) {
+	if a.PrivateRequest, err = kds.DecodePrivateRequest(body); err != nil {
+		return a, malformed(err)
+	}
+	a.hash = a.Hash()
+	if a.by, err = s.identify(ctx, a.Evidence, a.hash); err != nil {
+		return a, err
+	}
+	if err := s.rates.by(a.by); err != nil {
+		return a, err
+	}
+	a.master, a.g, a.verdict = s.decide(ctx, a.Spec, a.Generation, a.by)
+	return a, nil
 }
 
 // identify says who asks: evidence counts only for the request that it was
 // made over.
-func (s *Server) identify(ctx context.Context, q kds.PrivateRequest) (attest.Identity, error) {
-	report, err := s.o.Verifier.Verify(ctx, q.Evidence)
+func (s *Server) identify(ctx context.Context, e attest.Evidence, request kds.RequestHash) (attest.Identity, error) {
+	report, err := s.o.Verifier.Verify(ctx, e)
 	switch {
 	case errors.Is(err, attest.ErrEvidence):
 		return attest.Identity{}, refuse(http.StatusForbidden, "%v", err)
 	case err != nil:
 		return attest.Identity{}, fmt.Errorf("verify evidence: %w", err)
-	case report.ReportData != attest.ReportData(q.Hash()):
+	case report.ReportData != attest.ReportData(request):
 		return attest.Identity{}, refuse(http.StatusForbidden, "%v: it is not for this request", attest.ErrEvidence)
 	}
 	if err := report.Identity.Check(); err != nil {
@@ -64,30 +80,29 @@ func (s *Server) identify(ctx context.Context, q kds.PrivateRequest) (attest.Ide
 }
 
 // record writes the decision down.
-func (s *Server) record(q kds.PrivateRequest, g kds.Generation, id attest.Identity, verdict error) error {
-	request := q.Hash()
+func (s *Server) record(a asked) error {
 	e := audit.Entry{
 		Event: audit.Released,
-		Asker: &audit.Asker{CodeHash: string(id.CodeHash), Signer: string(id.SignerHash), ProductID: id.ProductID,
-			RevocationLevel: id.RevocationLevel, Level: id.Level.String(), Mode: id.Mode.String()},
-		Key: keyOf(q.Spec, q.Purpose, g),
+		Asker: &audit.Asker{CodeHash: string(a.by.CodeHash), Signer: string(a.by.SignerHash), ProductID: a.by.ProductID,
+			RevocationLevel: a.by.RevocationLevel, Level: a.by.Level.String(), Mode: a.by.Mode.String()},
+		Key: keyOf(a.Spec, a.Purpose, a.g),
 	}
-	e.Key.RequestHash = hex.EncodeToString(request[:])
-	if verdict != nil {
-		e.Event, e.Reason = audit.Refused, verdict.Error()
+	e.Key.RequestHash = hex.EncodeToString(a.hash[:])
+	if a.verdict != nil {
+		e.Event, e.Reason = audit.Refused, a.verdict.Error()
 	}
 	return s.o.Audit.Append(e)
 }
 
-func (s *Server) answer(mk key.Key, g kds.Generation, q kds.PrivateRequest) (kds.PrivateAnswer, error) {
-	k := kds.Derive(mk, g, q.Spec, q.Purpose)
+func (s *Server) answer(q asked) (kds.PrivateAnswer, error) {
+	k := kds.Derive(q.master, q.g, q.Spec, q.Purpose)
 	defer k.Destroy()
 	sealed, err := q.SealKey(k)
 	if err != nil {
 		return kds.PrivateAnswer{}, fmt.Errorf("seal key: %w", err)
 	}
-	a := kds.PrivateAnswer{Spec: q.Spec, Purpose: q.Purpose, Generation: g, SealedKey: sealed}
-	a.Signed = s.response.sign(a.SignedBytes(q.Hash()))
+	a := kds.PrivateAnswer{Spec: q.Spec, Purpose: q.Purpose, Generation: q.g, SealedKey: sealed}
+	a.Signed = s.response.sign(a.SignedBytes(q.hash))
 	return a, nil
 }
 
@@ -98,25 +113,27 @@ func (s *Server) public(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !s.working.wait(r.Context(), MaxQueueTime) {
-		return nil, refuse(http.StatusServiceUnavailable, "the node is busy")
-	}
-	defer s.working.give()
+	var a kds.PublicAnswer
+	err = s.work(r.Context(), func() (err error) { a, err = s.pair(r.Context(), body); return err })
+	return a, err
+}
+
+func (s *Server) pair(ctx context.Context, body []byte) (a kds.PublicAnswer, err error) {
 	q, err := kds.DecodePublicRequest(body)
 	if err != nil {
-		return nil, malformed(err)
+		return a, malformed(err)
 	}
-	mk, g, err := s.master(r.Context(), q.Spec.MasterKeyType, q.Generation)
+	mk, g, err := s.master(ctx, q.Spec.MasterKeyType, q.Generation)
 	if err != nil {
-		return nil, err
+		return a, err
 	}
 	k := kds.Derive(mk, g, q.Spec, q.Purpose)
 	defer k.Destroy()
 	pair, err := kds.KeyPair(k)
 	if err != nil {
-		return nil, fmt.Errorf("make key pair: %w", err)
+		return a, fmt.Errorf("make key pair: %w", err)
 	}
-	a := kds.PublicAnswer{Spec: q.Spec, Purpose: q.Purpose, Generation: g, HPKEPublicKey: pair.PublicKey().Bytes()}
+	a = kds.PublicAnswer{Spec: q.Spec, Purpose: q.Purpose, Generation: g, HPKEPublicKey: pair.PublicKey().Bytes()}
 	a.Signed = s.response.sign(a.SignedBytes())
 	return a, nil
 }
