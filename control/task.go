@@ -7,8 +7,12 @@ import (
 	"time"
 )
 
-// ErrBusy: a task is under way.
-var ErrBusy = errors.New("it is under way already")
+var (
+	// ErrBusy: a task is under way.
+	ErrBusy = errors.New("it is under way already")
+	// ErrEnded: no task is begun any more.
+	ErrEnded = errors.New("the process that is asked ends")
+)
 
 // Task is work that goes on when whoever asked for it is gone: he asks again, how far
 // it is. There is one at a time. The zero value is ready to use.
@@ -17,6 +21,7 @@ type Task struct {
 	stop  context.CancelFunc
 	done  chan struct{} // closed when it has ended; nil if none ever began
 	state TaskState
+	ended bool
 }
 
 // TaskState is how a task stands.
@@ -27,10 +32,13 @@ type TaskState struct {
 	Err     error // of one that has ended
 }
 
-// Start begins a task. ErrBusy.
+// Start begins a task. ErrBusy, ErrEnded.
 func (t *Task) Start(do func(context.Context) error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.ended {
+		return ErrEnded
+	}
 	if t.state.Running {
 		return ErrBusy
 	}
@@ -64,14 +72,28 @@ func (t *Task) Cancel() {
 	}
 }
 
-// Wait waits until the task has ended, if there is one.
-func (t *Task) Wait() {
+// Done is closed when the task that began last has ended, or if none ever began.
+func (t *Task) Done() <-chan struct{} {
 	t.mu.Lock()
-	done := t.done
-	t.mu.Unlock()
-	if done != nil {
-		<-done
+	defer t.mu.Unlock()
+	if t.done == nil {
+		return none
 	}
+	return t.done
+}
+
+// none is Done of no task.
+var none = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// Wait waits until the task has ended, if there is one.
+func (t *Task) Wait() { <-t.Done() }
+
+// End is Stop for good: no other task is begun.
+func (t *Task) End() {
+	t.mu.Lock()
+	t.ended = true
+	t.mu.Unlock()
+	t.Stop()
 }
 
 // Stop has the task end, and waits until it has.

@@ -55,45 +55,51 @@ const scrubWait = time.Second
 type scrubJob struct {
 	v    *coffer.Volume
 	tell func(error) *control.Failure
+	task control.Task
 
-	mu     sync.Mutex // guards all below
+	mu     sync.Mutex // guards status
 	status scrubStatus
-	stop   context.CancelFunc // nil if none is running
-	done   chan struct{}      // closed when the last one ended
-	closed bool
 }
 
 func newScrubJob(v *coffer.Volume, tell func(error) *control.Failure) *scrubJob {
-	j := &scrubJob{v: v, tell: tell, done: make(chan struct{})}
-	j.status.State = scrubNone
-	close(j.done)
-	return j
+	return &scrubJob{v: v, tell: tell, status: scrubStatus{State: scrubNone}}
+}
+
+func (j *scrubJob) set(s scrubStatus) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.status = s
+}
+
+func (j *scrubJob) now() scrubStatus {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.status
 }
 
 // start begins a scrub, or finds the one that is running.
 func (j *scrubJob) start(_ context.Context, in scrubRequest) (scrubStatus, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.closed {
-		return j.status, store.ErrClosed
+	begun := make(chan struct{})
+	err := j.task.Start(func(ctx context.Context) error {
+		j.set(scrubStatus{State: scrubRunning})
+		close(begun)
+		j.run(ctx, in)
+		return nil
+	})
+	switch {
+	case err == nil:
+		<-begun
+	case !errors.Is(err, control.ErrBusy):
+		return j.now(), err
 	}
-	if j.stop != nil {
-		return j.status, nil
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	j.stop, j.done, j.status = stop, make(chan struct{}), scrubStatus{State: scrubRunning}
-	go j.run(ctx, in, j.done)
-	return j.status, nil
+	return j.now(), nil
 }
 
-func (j *scrubJob) run(ctx context.Context, in scrubRequest, done chan struct{}) {
-	defer close(done)
+func (j *scrubJob) run(ctx context.Context, in scrubRequest) {
 	rep, err := j.v.Store().Scrub(ctx, store.ScrubOptions{
 		BytesPerSecond: in.BytesPerSecond, Restart: in.Restart,
 		Progress: func(r store.ScrubReport) {
-			j.mu.Lock()
-			defer j.mu.Unlock()
-			j.status.scrubResult, j.status.Total = newScrubResult(r), r.TotalBytes
+			j.set(scrubStatus{State: scrubRunning, scrubResult: newScrubResult(r), Total: r.TotalBytes})
 		},
 	})
 	last := scrubStatus{State: scrubDone, scrubResult: newScrubResult(rep), Total: rep.TotalBytes}
@@ -103,54 +109,36 @@ func (j *scrubJob) run(ctx context.Context, in scrubRequest, done chan struct{})
 	} else if err != nil {
 		last.Failure = j.tell(err)
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.stop()
-	j.status, j.stop = last, nil
+	j.set(last)
 }
 
 // ask returns the status; if it is waited for, when the scrub ends or a while later.
 func (j *scrubJob) ask(ctx context.Context, in scrubStatusRequest) (scrubStatus, error) {
-	j.mu.Lock()
-	done := j.done
-	j.mu.Unlock()
 	if in.Wait {
 		t := time.NewTimer(scrubWait)
 		defer t.Stop()
 		select {
-		case <-done:
+		case <-j.task.Done():
 		case <-t.C:
 		case <-ctx.Done():
 		}
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.status, nil
+	return j.now(), nil
 }
 
 // cancel stops the scrub that is running, and returns when it has.
 func (j *scrubJob) cancel(ctx context.Context, _ empty) (scrubStatus, error) {
-	j.mu.Lock()
-	if j.stop != nil {
-		j.stop()
-	}
-	done := j.done
-	j.mu.Unlock()
+	j.task.Cancel()
 	select {
-	case <-done:
+	case <-j.task.Done():
+		return j.now(), nil
 	case <-ctx.Done():
 		return scrubStatus{}, ctx.Err()
 	}
-	return j.ask(ctx, scrubStatusRequest{})
 }
 
 // close stops it for good: the volume is being closed.
-func (j *scrubJob) close() {
-	j.mu.Lock()
-	j.closed = true
-	j.mu.Unlock()
-	_, _ = j.cancel(context.Background(), empty{}) // it waits, and has nothing to fail with
-}
+func (j *scrubJob) close() { j.task.End() }
 
 // scrubMounted has whoever has the volume mounted scrub it, and waits for it unless
 // that is not wanted. It goes on if who waits is stopped.
