@@ -87,10 +87,11 @@ type Volume struct {
 	anchor  VolumeAnchor   // nil if there is none
 	anchors []VolumeAnchor // that were in its place before; they share clients
 
-	limit   int64         // that the configuration sets to its size; see Resize
-	memory  *Volume       // at MemoryDir; nil if there is none
-	inside  *memhost.Host // of what is in memory itself; nil if it is not
-	upgrade *upgrade      // nil if there is nothing to be done
+	limit      int64         // that the configuration sets to its size; see Resize
+	memory     *Volume       // at MemoryDir; nil if there is none
+	inside     *memhost.Host // of what is in memory itself; nil if it is not
+	handedOver bool
+	upgrade    *upgrade // nil if there is nothing to be done
 }
 
 // MemoryDir is where the filesystem in memory is if there is a persistent one.
@@ -156,7 +157,8 @@ func Open(ctx context.Context, o Options) (*Volume, error) {
 	if err != nil {
 		return nil, err
 	}
-	if h != nil && !o.ReadOnly && !o.KeepHandedOver {
+	v.handedOver = h != nil
+	if v.handedOver && !o.ReadOnly && !o.KeepHandedOver {
 		v.beginUpgrade()
 	}
 	if o.VolumeOnly || o.Config.InMemoryFileSystemSize == 0 {

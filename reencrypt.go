@@ -10,8 +10,9 @@ import (
 
 // Reencrypt brings the volume, while it is used, under the key that the configuration
 // names, if it is not: after a handover, or when the KDS has a newer generation of its
-// master key. It may be stopped, and goes on where it was. progress may be nil.
-func (v *Volume) Reencrypt(ctx context.Context, progress func(migrate.Progress)) (migrate.Summary, error) {
+// master key. It may be stopped, and goes on where it was. It can't be called off, and
+// Rewrap is not looked at. ErrMigrating if a migration is under way.
+func (v *Volume) Reencrypt(ctx context.Context, with MigrateOptions) (migrate.Summary, error) {
 	if !v.migrating.TryLock() {
 		return migrate.Summary{}, fmt.Errorf("re-encrypt: %w", ErrMigrating)
 	}
@@ -22,7 +23,7 @@ func (v *Volume) Reencrypt(ctx context.Context, progress func(migrate.Progress))
 		return migrate.Summary{}, fmt.Errorf("re-encrypt: %w", err)
 	}
 	defer s.Key.Destroy()
-	mo := migrate.Options{New: s, Progress: progress, Logger: o.Logger}
+	mo := migrate.Options{New: s, Control: with.Control, Progress: with.Progress, Logger: o.Logger}
 	if anchor != nil {
 		mo.Anchor = anchor
 	}
@@ -47,7 +48,7 @@ func (v *Volume) beginUpgrade() {
 	v.upgrade = u
 	go func() {
 		defer close(u.done)
-		sum, err := v.Reencrypt(ctx, nil)
+		sum, err := v.Reencrypt(ctx, MigrateOptions{})
 		switch u.err = err; {
 		case err == nil:
 			v.Options().Logger.Info("the volume that was handed over is under this enclave's own key", "bytes", sum.Bytes, "took", sum.Took)
@@ -56,6 +57,10 @@ func (v *Volume) beginUpgrade() {
 		}
 	}()
 }
+
+// HandedOver reports whether the volume was opened by what another enclave handed
+// over. Unless KeepHandedOver was set, Upgraded tells what becomes of that.
+func (v *Volume) HandedOver() bool { return v.handedOver }
 
 // Upgraded returns when a volume that was handed over is under this enclave's own
 // key, or why it is not. It returns at once if there is nothing to be done.

@@ -97,7 +97,7 @@ func migrateHandedOver(c *cobra.Command, o coffer.Options, volume string, show f
 		return r, volumeError(volume, err)
 	}
 	began := time.Now()
-	sum, err := v.Reencrypt(c.Context(), show)
+	sum, err := v.Reencrypt(c.Context(), coffer.MigrateOptions{Progress: show})
 	r.Found, r.Bytes, r.Seconds = sum.Found.String(), sum.Bytes, time.Since(began).Seconds()
 	return r, withClose(volumeError(volume, err), volumeError(volume, v.Close()))
 }

@@ -166,6 +166,21 @@ func (s volumeService) startMigration(_ context.Context, in migrateRequest) (emp
 	})
 }
 
+// takeUp re-encrypts a volume that was handed over, beside its use.
+func (m *migration) takeUp(v *coffer.Volume) {
+	o := v.Options()
+	err := m.start(migrateRequest{Hash: hashText(o.Config)}, func(ctx context.Context, c *migrate.Control) (migrate.Summary, error) {
+		sum, err := v.Reencrypt(ctx, coffer.MigrateOptions{Control: c})
+		if err != nil && ctx.Err() == nil {
+			o.Logger.Error("the volume that was handed over is not under this enclave's own key yet: coffer migrate, or the next mount, goes on", "error", err)
+		}
+		return sum, err
+	})
+	if err != nil {
+		o.Logger.Error("re-encrypt the volume that was handed over", "error", err)
+	}
+}
+
 // migrationConfig is the configuration that is asked for: the one that the volume is
 // open with, or one of the machine's files.
 func (s volumeService) migrationConfig(in migrateRequest) (*config.Config, error) {

@@ -118,8 +118,14 @@ func (f *mountFlags) serve(c *cobra.Command, volume, dir string) error {
 	if err != nil {
 		return errors.Join(err, m.Unmount(), v.Close())
 	}
+	if v.HandedOver() && !o.ReadOnly {
+		moving.takeUp(v)
+	}
 	stopControl := serveControl(volume, v, o, moving)
-	stop := func() error { return errors.Join(stopControl(), stopMetrics()) }
+	stop := func() error {
+		moving.task.End() // it goes on when the volume is open again
+		return errors.Join(stopControl(), stopMetrics())
+	}
 	if err := f.ready(c, dir); err != nil {
 		return errors.Join(err, m.Unmount(), stop(), v.Close())
 	}
@@ -144,7 +150,6 @@ func (f *mountFlags) mountOptions(c *cobra.Command, volume string) (o coffer.Opt
 	}
 	o.ReadOnly = f.readOnly || f.snapshot != ""
 	o.VolumeOnly = o.ReadOnly // whoever only looks wants to see what is there
-	o.KeepHandedOver = false
 	return o, closeHost, err
 }
 
@@ -183,7 +188,6 @@ func serveControl(volume string, v *coffer.Volume, o coffer.Options, m *migratio
 		return func() error { return nil }
 	}
 	return func() error {
-		m.task.Stop() // it goes on when the volume is open again
 		j.close()
 		return s.Close()
 	}
