@@ -16,6 +16,10 @@ import (
 // maxAcquires bounds how often the volume may change while one acquires it.
 const maxAcquires = 64
 
+// maxAhead is how many entries ahead of the holder an end is made at most: more than
+// he makes between a fold and the one that he waits for.
+const maxAhead = 2 * lateEntries
+
 // terms are those of an acquisition.
 type terms struct {
 	o     host.AcquireOptions
@@ -33,7 +37,7 @@ type acquisition struct {
 	knocked bool    // at the holder of this epoch, when the next entry was
 	epoch   uint64  // this one
 	next    uint64
-	outrun  bool // the holder made the entry that was to be the end
+	ahead   uint64 // how many entries further an end is made as well, for a holder who is faster; 0: none
 }
 
 // Acquire implements host.Volume:
@@ -209,13 +213,14 @@ func (a *acquisition) endHolder(ctx context.Context, v *view) (done bool, err er
 				v.holder.owner, host.ErrInUse, ErrUnshipped)
 		}
 	}
-	if a.outrun { // by a holder whose next entry is on its way already: he stops behind it
-		if err := unlessOther(a.putEnd(ctx, v.epoch, v.next+1)); err != nil {
+	if a.ahead > 0 { // however many entries he makes meanwhile, he stops there
+		if err := unlessOther(a.putEnd(ctx, v.epoch, v.next+a.ahead)); err != nil {
 			return false, err
 		}
 	}
-	err = a.putEnd(ctx, v.epoch, v.next)
-	a.outrun = errors.Is(err, errOther)
+	if err = a.putEnd(ctx, v.epoch, v.next); errors.Is(err, errOther) {
+		a.ahead = min(max(1, 2*a.ahead), maxAhead)
+	}
 	return err == nil, unlessOther(err)
 }
 
@@ -352,6 +357,9 @@ func (w *writer) release(ctx context.Context) error {
 			return failed
 		}
 		return nil // the call that failed said so
+	}
+	if err := w.sweepOnce(ctx); err != nil { // whoever comes next finds a volume that was released, and does not look
+		w.volume.options.Logger.Warn("delete what earlier writers left", "error", err)
 	}
 	if err := w.fold(ctx, true); err != nil {
 		return err

@@ -128,7 +128,7 @@ type wrong struct{ error }
 // newStoreVolume makes a sealed volume in a store for tests.
 func newStoreVolume(t *testing.T, server *s3test.Server) s3.Options {
 	t.Helper()
-	o := options(server.URL)
+	o := direct(server)
 	create(t, url, o)
 	v, err := s3.Open(ctx, url, o)
 	if err != nil {
@@ -151,7 +151,7 @@ func TestCrash(t *testing.T) {
 	for _, how := range []s3test.Fault{s3test.Before, s3test.After} {
 		for cut, step := int64(1), int64(1); ; cut += step {
 			r := rand.New(rand.NewPCG(seed, uint64(cut)))
-			server := s3test.New(t)
+			server := s3test.Quiet(nil)
 			o := newStoreVolume(t, server)
 			o.Patience = 30 * time.Millisecond
 			if cut%2 == 0 { // folds beside commits
@@ -175,7 +175,7 @@ func TestCrash(t *testing.T) {
 				t.Fatalf("cut %d: %v", cut, err)
 			}
 			for range 2 {
-				if err := h.session(options(server.URL), r, 20); err != nil {
+				if err := h.session(direct(server), r, 20); err != nil {
 					t.Fatalf("cut %d (%v): %v", cut, how, err)
 				}
 			}
@@ -188,10 +188,10 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// TestFaults fails one request in five, with effect and without, and all is as
-// if none had: the client tries again.
+// TestFaults fails one request in five, with effect, without, and with it when nobody
+// waits for it any more; and all is as if none had: the client tries again.
 func TestFaults(t *testing.T) {
-	for _, faults := range [][]s3test.Fault{{s3test.Before}, {s3test.After}, {s3test.Busy}, {s3test.Failed}, {s3test.Before, s3test.After, s3test.Busy, s3test.Failed}} {
+	for _, faults := range [][]s3test.Fault{{s3test.Before}, {s3test.After}, {s3test.Busy}, {s3test.Failed}, {s3test.Late}, {s3test.Before, s3test.After, s3test.Busy, s3test.Failed, s3test.Late}} {
 		t.Run(fmt.Sprint(faults), func(t *testing.T) {
 			t.Parallel()
 			faulty(t, faults, newSeed(t))
@@ -201,7 +201,11 @@ func TestFaults(t *testing.T) {
 
 func faulty(t *testing.T, faults []s3test.Fault, seed uint64) {
 	server := s3test.New(t)
-	o := s3.FoldOften(newStoreVolume(t, server), 3)
+	o := newStoreVolume(t, server)
+	if o.Transport = nil; len(faults) == 1 { // all together over the wire
+		o.Transport = server.Transport()
+	}
+	o = s3.FoldOften(o, 3)
 	h := &history{slots: make([]uint64, slots)}
 	r := rand.New(rand.NewPCG(seed, 1))
 	server.Break(func(string, string) s3test.Fault { // one call at a time
@@ -224,7 +228,7 @@ func faulty(t *testing.T, faults []s3test.Fault, seed uint64) {
 // What a crash left that nothing refers to is deleted by the next writer, and the
 // ends of journals are kept.
 func TestSweep(t *testing.T) {
-	server := s3test.New(t)
+	server := s3test.Quiet(nil)
 	o := newStoreVolume(t, server)
 	server.Put("volumes/v/data/0000000000000001/00000000000000ff", []byte("lost"))
 	entry := func(epoch, index uint64, end bool) string {
@@ -232,8 +236,8 @@ func TestSweep(t *testing.T) {
 		server.Put(name, s3.Entry(epoch, index, end))
 		return name
 	}
-	ends := []string{entry(0, 0xfe, true), entry(0, 0xff, true), entry(1, 0xff, true)}
-	lost := []string{entry(0, 0xfc, false), entry(0, 0xfd, false), entry(1, 0xf0, true), entry(1, 0xfe, false)}
+	ends := []string{entry(0, 0xf0, true), entry(0, 0xfe, true), entry(0, 0xff, true), entry(1, 0xff, true)}
+	lost := []string{entry(0, 0xfc, false), entry(0, 0xfd, false), entry(1, 0xfe, false)}
 	server.Put("volumes/v/data/7000000000000001/0000000000000001", []byte("of another writer, later"))
 	server.Put("volumes/v/data/strange", []byte("not ours"))
 	server.Put("volumes/w/data/0000000000000001/0000000000000001", []byte("another volume's"))

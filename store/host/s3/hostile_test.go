@@ -127,7 +127,7 @@ func TestSpoiltVolume(t *testing.T) {
 	t.Parallel()
 	seed := newSeed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
-	server := s3test.New(t)
+	server := s3test.Quiet(nil)
 	o := newStoreVolume(t, server)
 	h := &history{slots: make([]uint64, slots)}
 	if err := h.session(o, r, 60); err != nil {

@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -19,6 +20,7 @@ const (
 	journalName       = "journal"
 	journalMagic      = "coffs3j\x00"
 	journalHeaderSize = 8 + 2 + 2 + 8 + 16
+	journalRecordSize = 4 + 4 // before an entry
 	// maxShippedBatches bounds what one entry of the store takes over of the journal.
 	maxShippedBatches = 256
 )
@@ -258,8 +260,9 @@ func (d *dir) readJournal() (*journal, error) {
 	return j, nil
 }
 
-// parseJournal reads a journal up to its end, or to a record that was cut off:
-// only the last one can be, since each was durable before the next.
+// parseJournal reads a journal up to its end, or to a record that was cut off or torn:
+// only the last one can be, since each was durable before the next. So a bad one with
+// a good one behind it is damage, of something that was acknowledged.
 func parseJournal(b []byte) (*journal, error) {
 	damaged := fmt.Errorf("it is damaged: %w", ErrUnshipped)
 	d := &decoder{b: b}
@@ -269,38 +272,55 @@ func parseJournal(b []byte) (*journal, error) {
 		return nil, damaged
 	}
 	last := uint64(0)
-	for len(d.b) > 0 && !isZero(d.b) {
-		size, sum := d.u32(), d.u32()
-		raw := d.take(int(size))
-		if d.bad || crc32.Checksum(raw, castagnoli) != sum {
-			if d.bad || len(d.b) == 0 {
-				break
-			}
+	for len(d.b) > 0 {
+		raw := journalRecord(d.b)
+		if raw == nil && j.goesOn(d.b) {
 			return nil, damaged
 		}
-		if len(raw) < entryHeaderSize {
+		if raw == nil {
+			break
+		}
+		e, err := parseEntry(raw, j.epoch, binary.BigEndian.Uint64(raw[20:]))
+		if err != nil || e.token != j.token || e.index <= last {
 			return nil, damaged
 		}
-		number := binary.BigEndian.Uint64(raw[20:])
-		e, err := parseEntry(raw, j.epoch, number)
-		if err != nil || number <= last || e.token != j.token {
-			return nil, damaged
-		}
-		last = number
+		last = e.index
 		j.entries = append(j.entries, e)
+		d.take(journalRecordSize + len(raw))
 	}
 	return j, nil
 }
 
-// isZero reports whether there is nothing but zeros: room of a write that was cut
-// off.
-func isZero(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
+// journalRecord is the entry at the begin of b; nil if it is not there whole.
+func journalRecord(b []byte) []byte {
+	d := &decoder{b: b}
+	size, sum := d.u32(), d.u32()
+	raw := d.take(int(size))
+	if d.bad || len(raw) < entryHeaderSize || crc32.Checksum(raw, castagnoli) != sum {
+		return nil
+	}
+	return raw
+}
+
+// goesOn reports whether there is a record behind the one at the begin of b, which is
+// not whole. What takes long to tell is no journal that was torn.
+func (j *journal) goesOn(b []byte) bool {
+	budget := 4 * len(b)
+	for at := journalRecordSize + 1; at < len(b); at++ {
+		n := bytes.Index(b[at:], []byte(entryMagic))
+		if n < 0 {
 			return false
 		}
+		at += n
+		size := int(binary.BigEndian.Uint32(b[at-journalRecordSize:]))
+		if size > len(b)-at {
+			continue
+		}
+		if budget -= size; budget < 0 || journalRecord(b[at-journalRecordSize:]) != nil {
+			return true
+		}
 	}
-	return true
+	return false
 }
 
 // lacks are the entries of a journal that a state does not have.

@@ -20,6 +20,8 @@ const (
 	maxPayload = 8 << 20
 	// maxEntry is the largest entry.
 	maxEntry = entryHeaderSize + maxMeta + sumSize + maxPayload
+	// endSize is that of an entry without changes, as one that ends an epoch is.
+	endSize = entryHeaderSize + sumSize
 	// inlineBytes is the largest run of bytes that goes into an entry; a larger
 	// one is an object of its own.
 	inlineBytes = 512 << 10

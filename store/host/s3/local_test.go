@@ -16,10 +16,13 @@ import (
 )
 
 func localOptions(server *s3test.Server, dir string) s3.Options {
-	o := options(server.URL)
+	o := direct(server)
 	o.Durability, o.Dir = s3.Local, dir
 	return o
 }
+
+// journalRecord is the size of a record of a sync of so many bytes.
+func journalRecord(size int) int { return 8 + 60 + 17 + 32 + size }
 
 func down(string, string) s3test.Fault { return s3test.Before }
 
@@ -27,7 +30,7 @@ func down(string, string) s3test.Fault { return s3test.Before }
 // killed, as soon as the volume is opened on the same disk.
 func TestLocalSurvivesAKill(t *testing.T) {
 	t.Parallel()
-	server := s3test.New(t)
+	server := s3test.Quiet(nil)
 	o := localOptions(server, t.TempDir())
 	create(t, url, o)
 	_, w := acquire(t, o, false)
@@ -76,7 +79,7 @@ func TestLocalSurvivesAKill(t *testing.T) {
 // disk's journal is not forgotten.
 func TestLocalElsewhere(t *testing.T) {
 	t.Parallel()
-	server := s3test.New(t)
+	server := s3test.Quiet(nil)
 	o := localOptions(server, t.TempDir())
 	create(t, url, o)
 	_, w := acquire(t, o, false)
@@ -85,7 +88,7 @@ func TestLocalElsewhere(t *testing.T) {
 	s3.Abandon(w)
 	server.Break(nil)
 
-	other := options(server.URL)
+	other := direct(server)
 	other.Grace = 100 * time.Millisecond
 	v, err := s3.Open(ctx, url, other)
 	if err != nil {
@@ -116,7 +119,7 @@ func TestLocalElsewhere(t *testing.T) {
 // Syncs wait when the store is too far behind.
 func TestLocalLagIsBounded(t *testing.T) {
 	t.Parallel()
-	server := s3test.New(t)
+	server := s3test.Quiet(nil)
 	o := localOptions(server, t.TempDir())
 	o.LagBytes, o.Patience = 10_000, 200*time.Millisecond
 	create(t, url, o)
@@ -127,7 +130,7 @@ func TestLocalLagIsBounded(t *testing.T) {
 		t.Errorf("%d bytes were acknowledged, then %v", len(done), err)
 	}
 	server.Break(nil)
-	_, w = acquire(t, options(server.URL), true)
+	_, w = acquire(t, direct(server), true)
 	got := make([]byte, 8000)
 	if _, err := w.Read(ctx, 1, 0, got); err == nil && !bytes.Equal(got, done) {
 		t.Error("what arrived is another thing")
@@ -141,7 +144,7 @@ func TestLocalCrash(t *testing.T) {
 	seed := newSeed(t)
 	for cut, step := int64(1), int64(1); ; cut += step {
 		r := rand.New(rand.NewPCG(seed, uint64(cut)))
-		server := s3test.New(t)
+		server := s3test.Quiet(nil)
 		newStoreVolume(t, server)
 		o := localOptions(server, t.TempDir())
 		brief := o
@@ -177,7 +180,7 @@ func TestLocalCrash(t *testing.T) {
 // A journal that was cut off ends there; one that is damaged is refused.
 func TestLocalJournal(t *testing.T) {
 	t.Parallel()
-	server := s3test.New(t)
+	server := s3test.Quiet(nil)
 	o := localOptions(server, t.TempDir())
 	create(t, url, o)
 	_, w := acquire(t, o, false)
@@ -197,9 +200,51 @@ func TestLocalJournal(t *testing.T) {
 	if n, err := s3.ReadJournal(append(bytes.Clone(b), make([]byte, 5000)...)); n != 3 || err != nil {
 		t.Errorf("with zeros behind: %d entries, %v", n, err)
 	}
-	first := bytes.Clone(b)
-	first[60]++
-	if n, err := s3.ReadJournal(first); !errors.Is(err, s3.ErrUnshipped) {
-		t.Errorf("spoilt at its begin: %d entries, %v", n, err)
+	seed := newSeed(t)
+	r := rand.New(rand.NewPCG(seed, 1))
+	for at := 36; at < len(b); at += 1 + r.IntN(20) {
+		spoilt := bytes.Clone(b)
+		spoilt[at] ^= 1 << r.IntN(8)
+		n, err := s3.ReadJournal(spoilt)
+		if isLast := at >= len(b)-journalRecord(300); isLast && (err != nil || n != 2) || !isLast && !errors.Is(err, s3.ErrUnshipped) {
+			t.Errorf("byte %d of %d is spoilt: %d entries, %v", at, len(b), n, err)
+		}
+	}
+}
+
+// A power cut in the middle of a write leaves any of its sectors, the first one also
+// missing. What was acknowledged before is read, whatever they are.
+func TestLocalJournalTorn(t *testing.T) {
+	t.Parallel()
+	server := s3test.Quiet(nil)
+	o := localOptions(server, t.TempDir())
+	create(t, url, o)
+	_, w := acquire(t, o, false)
+	server.Break(down)
+	mustFill(t, w, 1, 100, 200, 2000)
+	b, err := os.ReadFile(filepath.Join(o.Dir, "journal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s3.Abandon(w)
+	const sector = 512
+	begin := len(b) - journalRecord(2000)
+	first := begin / sector
+	count := (len(b)+sector-1)/sector - first
+	for set := range 1 << count {
+		torn := bytes.Clone(b)
+		for i := range count {
+			if set>>i&1 == 0 {
+				from, to := max((first+i)*sector, begin), min((first+i+1)*sector, len(b))
+				clear(torn[from:to])
+			}
+		}
+		want := 2
+		if set == 1<<count-1 {
+			want = 3
+		}
+		if n, err := s3.ReadJournal(torn); n != want || err != nil {
+			t.Errorf("sectors %b of %d: %d entries, %v", set, count, n, err)
+		}
 	}
 }

@@ -35,6 +35,7 @@ type objects struct {
 	bucket   string
 	prefix   string
 	patience time.Duration
+	pause    time.Duration // the first before another try
 }
 
 func newObjects(a address, o Options) (*objects, error) {
@@ -55,7 +56,7 @@ func newObjects(a address, o Options) (*objects, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrURL, err)
 	}
-	return &objects{client: c, http: t, bucket: a.bucket, prefix: a.prefix + "/", patience: o.Patience}, nil
+	return &objects{client: c, http: t, bucket: a.bucket, prefix: a.prefix + "/", patience: o.Patience, pause: o.pause}, nil
 }
 
 func (b *objects) close() { b.http.close() }
@@ -173,9 +174,9 @@ func (b *objects) delete(ctx context.Context, names []string) error {
 	return errors.Join(errs...)
 }
 
-// list calls fn for the names below a prefix of ours, without it, until fn says
-// false. Nothing but a sweep lists.
-func (b *objects) list(ctx context.Context, below string, fn func(name string) bool) error {
+// list calls fn for the names below a prefix of ours, without it, and the sizes, until
+// fn says false. Nothing but a sweep lists.
+func (b *objects) list(ctx context.Context, below string, fn func(name string, size int64) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	prefix := b.prefix + below
@@ -189,7 +190,7 @@ func (b *objects) list(ctx context.Context, below string, fn func(name string) b
 			return fmt.Errorf("list %s: %.128q after %.128q: %w", below, name, last, ErrAnswer)
 		}
 		last = name
-		if !fn(name) {
+		if !fn(name, o.Size) {
 			return nil
 		}
 	}
@@ -201,7 +202,7 @@ func (b *objects) list(ctx context.Context, below string, fn func(name string) b
 // time of patience.
 func (b *objects) retry(ctx context.Context, what string, try func(context.Context) error) error {
 	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.MaxInterval = pauseMin, pauseMax
+	pause.InitialInterval, pause.MaxInterval = b.pause, pauseMax
 	sent := false
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		if err := ctx.Err(); err != nil {

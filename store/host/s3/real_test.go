@@ -15,6 +15,7 @@ import (
 	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/host/hosttest"
 	"github.com/coffer-fs/coffer/store/host/s3"
+	"github.com/coffer-fs/coffer/store/host/s3/s3test"
 )
 
 // rounds is how often what races is tried: more by make s3.
@@ -114,7 +115,7 @@ func TestServerFails(t *testing.T) {
 				return pass
 			})
 			var all [][]byte
-			for id := range host.SegmentID(3) {
+			for id := range host.SegmentID(1 + *rounds) {
 				all = append(all, mustFill(t, w, id+1, mixed...))
 				if _, err := w.Swap(ctx, fmt.Sprintf("r%d", id), "", []byte{byte(id)}); err != nil {
 					t.Fatal(err)
@@ -214,7 +215,7 @@ func TestTwoWriters(t *testing.T) {
 	o.Beat = time.Hour // nobody tells them
 	create(t, url, o)
 	_, w := acquire(t, o, false)
-	for round := range host.SegmentID(6 * *rounds) {
+	for round := range host.SegmentID(3 + 3**rounds) {
 		base := round * 100
 		acked := make(chan []byte)
 		go func() {
@@ -244,4 +245,59 @@ func TestTwoWriters(t *testing.T) {
 		}
 		w = next
 	}
+}
+
+// A writer that makes many entries while one of who takes over is on its way is
+// stopped all the same, and loses nothing that was acknowledged.
+func TestTakeoverFromAfar(t *testing.T) {
+	t.Parallel()
+	for _, lead := range []int{1, 3, 40} {
+		server := s3test.Quiet(nil)
+		o := direct(server)
+		o.Beat = time.Hour
+		create(t, url, o)
+		_, w := acquire(t, o, false)
+		var synced atomic.Int64
+		slow := o
+		slow.Transport = afar{server.Transport(), func() { // so many entries later
+			for want := synced.Load() + int64(lead); synced.Load() < want && synced.Load() >= 0; {
+				time.Sleep(time.Millisecond)
+			}
+		}}
+		acked := make(chan []byte)
+		go func() {
+			var all []byte
+			err := w.Create(ctx, 1, host.MaxSegmentSize)
+			for err == nil {
+				p := pattern(100, uint64(len(all)))
+				if err = w.Append(ctx, 1, int64(len(all)), p); err == nil {
+					if err = w.Sync(ctx, 1); err == nil {
+						all = append(all, p...)
+						synced.Add(1)
+					}
+				}
+			}
+			if !errors.Is(err, host.ErrFenced) {
+				t.Errorf("the old writer: %v", err)
+			}
+			synced.Store(-1)
+			acked <- all
+		}()
+		_, next := acquire(t, slow, true)
+		holds(t, next, 1, <-acked)
+		mustFill(t, next, 2, 100)
+	}
+}
+
+// afar is a way to a store on which PUTs of entries take their time.
+type afar struct {
+	http.RoundTripper
+	wait func()
+}
+
+func (a afar) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/log/") {
+		a.wait()
+	}
+	return a.RoundTripper.RoundTrip(r)
 }

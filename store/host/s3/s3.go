@@ -123,7 +123,8 @@ type Options struct {
 	// Logger receives what an operator should know. Default: silent.
 	Logger *slog.Logger
 
-	foldEntries int // how many entries make a new head pay; for tests
+	foldEntries int           // how many entries make a new head pay; for tests
+	pause       time.Duration // the first before a request is made again; for tests
 }
 
 func (o Options) withDefaults() Options {
@@ -147,6 +148,9 @@ func (o Options) withDefaults() Options {
 	o.LagBytes = min(o.LagBytes, maxLag)
 	if o.foldEntries == 0 {
 		o.foldEntries = foldEntries
+	}
+	if o.pause == 0 {
+		o.pause = pauseMin
 	}
 	if o.Region == "" {
 		o.Region = "us-east-1"

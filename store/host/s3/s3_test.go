@@ -18,10 +18,17 @@ const url = "s3://bucket/volumes/v"
 // options are those of tests: whoever holds a volume answers soon, and is waited
 // for long, so that a busy machine changes nothing.
 func options(endpoint string) s3.Options {
-	return s3.Options{
+	return s3.Hasty(s3.Options{
 		Endpoint: endpoint, AccessKey: "test", SecretKey: "testtest",
 		Beat: 50 * time.Millisecond, Grace: time.Minute, Stale: -1, Patience: 30 * time.Second,
-	}
+	})
+}
+
+// direct are options for a server that is reached without a wire.
+func direct(server *s3test.Server) s3.Options {
+	o := options(server.URL)
+	o.Transport = server.Transport()
+	return o
 }
 
 func strict(o s3.Options) s3.Options {

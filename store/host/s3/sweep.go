@@ -11,8 +11,7 @@ const maxSwept = 100_000
 // sweepOnce deletes what writers before this one left behind when they were cut
 // off: objects that no head and no entry came to refer to. It lists, and so it is
 // done in the background, once, and only where the volume was not released. It
-// keeps the ends of every epoch, which fence its writer for good: one is the last
-// entry, and the one before may be another (see endHolder).
+// keeps the ends of every epoch, which fence its writer for good (see endHolder).
 func (w *writer) sweepOnce(ctx context.Context) error {
 	w.mu.Lock()
 	due := w.sweep
@@ -32,7 +31,7 @@ func (w *writer) sweepOnce(ctx context.Context) error {
 		at := place{kind: kind, epoch: epoch, number: number}
 		return at, ok && epoch < w.epoch && !used[at]
 	}
-	err := w.volume.objects.list(ctx, dataPrefix, func(name string) bool {
+	err := w.volume.objects.list(ctx, dataPrefix, func(name string, _ int64) bool {
 		if at, ok := old(inData, name); ok {
 			names = append(names, at.object())
 		}
@@ -55,33 +54,39 @@ func (w *writer) sweepOnce(ctx context.Context) error {
 	return nil
 }
 
-// superfluous names entries of epochs that are over, but for their ends.
+// superfluous names entries of epochs that are over, but for their ends: the last
+// entry, and whichever before it proves to be one.
 func (w *writer) superfluous(ctx context.Context, old func(kindOfPlace, string) (place, bool)) (names []string, err error) {
 	var all []place // they come in order
-	err = w.volume.objects.list(ctx, logPrefix, func(name string) bool {
+	var sizes []int64
+	err = w.volume.objects.list(ctx, logPrefix, func(name string, size int64) bool {
 		if at, ok := old(inLog, name); ok {
-			all = append(all, at)
+			all, sizes = append(all, at), append(sizes, size)
 		}
 		return len(all) < maxSwept
 	})
 	if err != nil {
 		return nil, err
 	}
-	isLast := func(i int) bool { return i+1 == len(all) || all[i+1].epoch != all[i].epoch }
 	for i, at := range all {
-		if isLast(i) {
-			continue
-		}
-		if isLast(i + 1) {
-			e, err := w.volume.fetchEntry(ctx, at.epoch, at.number)
-			if errors.Is(err, ErrAnswer) || e != nil && e.kind == entryEnd {
-				continue // what can't be read may have been one
-			}
-			if err != nil {
+		end := i+1 == len(all) || all[i+1].epoch != at.epoch
+		if !end && sizes[i] <= endSize {
+			if end, err = w.mayBeEnd(ctx, at); err != nil {
 				return nil, err
 			}
 		}
-		names = append(names, at.object())
+		if !end {
+			names = append(names, at.object())
+		}
 	}
 	return names, nil
+}
+
+// mayBeEnd reports whether an entry ends its epoch. One that can't be read may.
+func (w *writer) mayBeEnd(ctx context.Context, at place) (bool, error) {
+	e, err := w.volume.fetchEntry(ctx, at.epoch, at.number)
+	if errors.Is(err, ErrAnswer) {
+		return true, nil
+	}
+	return e != nil && e.kind == entryEnd, err
 }

@@ -1,6 +1,8 @@
-// Package s3test is a small object store for tests, over the real wire: what
-// store/host/s3 asks of an S3-compatible store and no more. It can fail, and it
-// counts. A real one is tested beside it.
+// Package s3test is a small object store for tests: what store/host/s3 asks of an
+// S3-compatible store and no more, over the real wire or, where thousands of runs are
+// wanted, without one. It can refuse, drop and delay requests, and do them when nobody
+// expects that any more; it counts, and it can be copied as it is at an instant. A
+// real one is tested beside it.
 package s3test
 
 import (
@@ -34,16 +36,25 @@ const (
 	Busy
 	// Failed: it has its effect; status 500.
 	Failed
+	// Late: the connection breaks, and it has its effect a few requests later.
+	Late
 )
+
+// lateness is how many requests come before one that is Late.
+const lateness = 6
 
 // Server is an object store with one bucket, of any name.
 type Server struct {
 	URL string
 
+	faults sync.Mutex // held while fault is called; before mu
+	fault  func(method, object string) Fault
+
 	mu      sync.Mutex
+	watch   func(method, object string)
 	objects map[string]object
 	counts  map[string]int
-	fault   func(method, object string) Fault
+	pending []*pending // requests that arrived, and had no effect yet
 }
 
 type object struct {
@@ -53,19 +64,37 @@ type object struct {
 
 // New starts a server that ends with the test.
 func New(t testing.TB) *Server {
-	s := &Server{objects: make(map[string]object), counts: make(map[string]int)}
+	s := Quiet(nil)
 	h := httptest.NewServer(s)
 	t.Cleanup(h.Close)
 	s.URL = h.URL
 	return s
 }
 
-// Break has f decide what becomes of each request; nil ends that. object is
-// without bucket.
+// Quiet is a server that only its Transport reaches, with the objects of a State; nil
+// for none.
+func Quiet(of *State) *Server {
+	s := &Server{URL: "http://127.0.0.1:1", objects: make(map[string]object), counts: make(map[string]int)}
+	if of != nil {
+		maps.Copy(s.objects, of.objects)
+	}
+	return s
+}
+
+// Break has f decide what becomes of each request, one after the other; nil ends
+// that. object is without bucket.
 func (s *Server) Break(f func(method, object string) Fault) {
+	s.faults.Lock()
+	defer s.faults.Unlock()
+	s.fault = f
+}
+
+// Watch has f called with each request before it has its effect, by several goroutines
+// at once; nil ends that. f may take its time.
+func (s *Server) Watch(f func(method, object string)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fault = f
+	s.watch = f
 }
 
 // Counts gives the requests since the last call, by kind: GET, PUT, DELETE, LIST.
@@ -114,47 +143,70 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // it did not arrive whole
 	}
-	_, name, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-	kind := r.Method
-	if name == "" {
-		kind = "LIST"
-	}
-	s.mu.Lock()
-	s.counts[kind]++
-	fault := None
-	if s.fault != nil {
-		fault = s.fault(kind, name)
-	}
-	s.mu.Unlock()
+	p := newPending(r, body)
+	fault := s.arrive(p)
 	switch fault {
 	case Before:
+		panic(http.ErrAbortHandler)
+	case Late:
+		s.postpone(p)
 		panic(http.ErrAbortHandler)
 	case Busy:
 		refuse(w, http.StatusServiceUnavailable, "SlowDown")
 		return
 	case After, Failed:
-		s.answer(httptest.NewRecorder(), r, kind, name, body)
+		s.do(p, httptest.NewRecorder())
 		if fault == After {
 			panic(http.ErrAbortHandler)
 		}
 		refuse(w, http.StatusInternalServerError, "InternalError")
 		return
 	}
-	s.answer(w, r, kind, name, body)
+	s.do(p, w)
 }
 
-func (s *Server) answer(w http.ResponseWriter, r *http.Request, kind, name string, body []byte) {
+// arrive counts a request, and decides what becomes of it.
+func (s *Server) arrive(p *pending) (fault Fault) {
+	s.mu.Lock()
+	s.counts[p.kind]++
+	watch := s.watch
+	s.pending = append(s.pending, p)
+	s.overdue()
+	s.mu.Unlock()
+	if watch != nil {
+		watch(p.kind, p.name)
+	}
+	s.faults.Lock()
+	if s.fault != nil {
+		fault = s.fault(p.kind, p.name)
+	}
+	s.faults.Unlock()
+	if fault == Before || fault == Busy {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.forget(p)
+	}
+	return fault
+}
+
+// do has a request have its effect.
+func (s *Server) do(p *pending, w http.ResponseWriter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch kind {
+	s.forget(p)
+	s.answer(w, p)
+}
+
+func (s *Server) answer(w http.ResponseWriter, p *pending) {
+	switch p.kind {
 	case "LIST":
-		s.list(w, r)
+		s.list(w, p.request)
 	case http.MethodGet:
-		s.get(w, r, name)
+		s.get(w, p.request, p.name)
 	case http.MethodPut:
-		s.put(w, r, name, body)
+		s.put(w, p.request, p.name, p.body)
 	case http.MethodDelete:
-		delete(s.objects, name)
+		delete(s.objects, p.name)
 		w.WriteHeader(http.StatusNoContent)
 	default:
 		refuse(w, http.StatusMethodNotAllowed, "MethodNotAllowed")
