@@ -31,6 +31,16 @@ type node struct {
 	over bool  // its answer cannot be used: it is not asked again
 }
 
+// failed keeps what came of asking. A node that refused and then gave no answer in
+// time, perhaps only because the client's time was up, has still said why.
+func (n *node) failed(err error) {
+	var r *RefusedError
+	if errors.Is(err, ErrTimeout) && errors.As(n.err, &r) {
+		err = fmt.Errorf("%w; asked again: %v", r, err)
+	}
+	n.err = err
+}
+
 // ask sends a request to the addresses in turn, until one gives an answer that
 // judge believes.
 //
@@ -88,7 +98,7 @@ func oneRound[A any](ctx context.Context, c *Client, nodes []*node, try func(*ur
 		if tried == nil {
 			return a, nil
 		}
-		n.err = tried
+		n.failed(tried)
 		var r *RefusedError
 		switch {
 		case errors.Is(tried, context.Canceled):

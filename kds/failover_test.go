@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -120,6 +121,30 @@ func TestRetry(t *testing.T) {
 		t.Errorf("asked %d times", asked.Load())
 	}
 }
+
+// A node that refuses for a while, and is being asked again when the time is up, has
+// said why.
+func TestRefusedThenSilent(t *testing.T) {
+	k := kdstest.New(t, kdstest.Options{})
+	busy := says(t, 503, `{"reason":"no audit"}`)
+	c := k.Client(t, kdstest.Sim(t, kdstest.AppBuild), busy.url)
+	var asked atomic.Int64
+	c.Tries, c.HTTP = 3, &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		if asked.Add(1) > 1 {
+			return nil, os.ErrDeadlineExceeded
+		}
+		return http.DefaultTransport.RoundTrip(r)
+	})}
+	_, err := c.Private(ctx, kdstest.Spec(t, kdstest.AppPolicy), kds.Storage)
+	wants(t, "then silent", err, kds.ErrRefused, "no audit; asked again: "+kds.ErrTimeout.Error())
+	if asked.Load() != 3 || errors.Is(err, kds.ErrTimeout) || strings.Count(err.Error(), "asked again") != 1 {
+		t.Errorf("asked %d times: %v", asked.Load(), err)
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // What every node said is in the error; one that will never do is asked once.
 func TestAllFail(t *testing.T) {
