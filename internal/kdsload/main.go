@@ -93,17 +93,26 @@ func (o options) run(ctx context.Context) error {
 	return nil
 }
 
-// memory sends many requests, and says what the node has resident after each tenth.
+// memory sends many requests, looks at what the node has resident after each
+// hundredth, and says after each tenth what it saw.
 func (o options) memory(ctx context.Context, n *process, l *load) error {
 	fmt.Printf("%s: node has %d MiB resident\n", o.evidence, n.memory("VmRSS"))
-	for done := 0; done < o.total; {
-		part := min(max(o.total/10, 1), o.total-done)
-		r, err := l.run(ctx, 0, part, 0)
-		if err != nil {
-			return err
+	for done, tenth := 0, 1; done < o.total; tenth++ {
+		var seen []int
+		begun, before := time.Now(), done
+		for end := tenth * o.total / 10; done < end; {
+			r, err := l.run(ctx, 0, min(max(o.total/100, 1), end-done), 0)
+			if err != nil {
+				return err
+			}
+			done += len(r.took)
+			seen = append(seen, n.memory("VmRSS"))
 		}
-		done += len(r.took)
-		fmt.Printf("%s: after %d requests %d MiB, at most %d MiB; %.0f a second\n", o.evidence, done, n.memory("VmRSS"), n.memory("VmHWM"), r.rate())
+		if len(seen) == 0 {
+			continue // fewer than ten in all
+		}
+		fmt.Printf("%s: up to %d requests %d to %d MiB, now %d; at most %d MiB; %.0f a second\n", o.evidence, done, slices.Min(seen), slices.Max(seen),
+			seen[len(seen)-1], n.memory("VmHWM"), float64(done-before)/time.Since(begun).Seconds())
 	}
 	return nil
 }
