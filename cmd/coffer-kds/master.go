@@ -12,6 +12,7 @@ import (
 
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/attest"
+	"github.com/coffer-fs/coffer/kds/audit"
 	"github.com/coffer-fs/coffer/kds/master"
 	"github.com/coffer-fs/coffer/kds/master/azurehsm"
 	"github.com/coffer-fs/coffer/kds/master/pkcs11"
@@ -71,7 +72,7 @@ func needsConfig(t kds.MasterKeyType, c *nodeconfig.Config) (block string, missi
 }
 
 // openMaster opens the master keys of a node that is none of a cluster.
-func (f serveFlags) openMaster(ctx context.Context, c *nodeconfig.Config, p attest.Platform, logger *slog.Logger) (master.Provider, error) {
+func (f serveFlags) openMaster(ctx context.Context, c *nodeconfig.Config, p attest.Platform, log *audit.Log, logger *slog.Logger) (master.Provider, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	switch kds.MasterKeyType(f.master) {
@@ -81,14 +82,14 @@ func (f serveFlags) openMaster(ctx context.Context, c *nodeconfig.Config, p atte
 			return nil, hsmFailure(err, f.data)
 		}
 		defer kek.Close()
-		return f.openWrapped(ctx, kek, c.AzureHSM.Name, p, logger)
+		return f.openWrapped(ctx, kek, c.AzureHSM.Name, p, log, logger)
 	case kds.PKCS11:
 		kek, err := pkcs11.Open(pkcs11.Options{Module: f.hsm.module, Token: c.PKCS11.Token, Key: c.PKCS11.Key, PINFile: f.hsm.pin})
 		if err != nil {
 			return nil, hsmFailure(err, f.data)
 		}
 		defer kek.Close()
-		return f.openWrapped(ctx, kek, c.PKCS11.Name, p, logger)
+		return f.openWrapped(ctx, kek, c.PKCS11.Name, p, log, logger)
 	}
 	return openDevelopment(f.data)
 }
@@ -119,8 +120,8 @@ func (f *hsmFlags) azureKEK(c *nodeconfig.AzureHSM, p attest.Platform) (*azurehs
 }
 
 // openWrapped opens master keys that kek wraps.
-func (f serveFlags) openWrapped(ctx context.Context, kek wrapped.KEK, name string, p attest.Platform, logger *slog.Logger) (master.Provider, error) {
-	keys, err := wrapped.Open(ctx, wrapped.Options{KEK: kek, Dir: f.data, Name: name, Mode: p.Mode(), Create: kds.Generation(f.hsm.create)})
+func (f serveFlags) openWrapped(ctx context.Context, kek wrapped.KEK, name string, p attest.Platform, log *audit.Log, logger *slog.Logger) (master.Provider, error) {
+	keys, err := wrapped.Open(ctx, wrapped.Options{KEK: kek, Dir: f.data, Name: name, Mode: p.Mode(), Audit: log, Create: kds.Generation(f.hsm.create)})
 	if err != nil {
 		return nil, hsmFailure(err, f.data)
 	}

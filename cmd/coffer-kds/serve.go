@@ -105,7 +105,7 @@ func serve(c *cobra.Command, f serveFlags) error {
 		defer closeStore()
 		member, o.Masters, o.Routes, o.Anchors = node, []master.Provider{node}, node.Routes(), node.Anchors()
 	} else {
-		mk, err := f.openMaster(c.Context(), config, p, logger)
+		mk, err := f.openMaster(c.Context(), config, p, log, logger)
 		if err != nil {
 			return err
 		}

@@ -143,7 +143,7 @@ func TestTrustedSideLinksNoHost(t *testing.T) {
 	}
 }
 
-var fakes = regexp.MustCompile(`/(storetest|hosttest|faulthost|s3test|kdstest|anchortest|etcdtest|softhsm|azuretest|fstest|crashtest)$|^testing$`)
+var fakes = regexp.MustCompile(`/(storetest|hosttest|faulthost|s3test|kdstest|anchortest|etcdtest|softhsm|azuretest|wrappedtest|dcaptest|fstest|crashtest)$|^testing$`)
 
 func TestBinariesLinkNoFakes(t *testing.T) {
 	for _, p := range list(t, "./cmd/...") {

@@ -23,11 +23,15 @@ import (
 	"github.com/coffer-fs/coffer/kds/master/azurehsm"
 	"github.com/coffer-fs/coffer/kds/master/azurehsm/azuretest"
 	"github.com/coffer-fs/coffer/kds/master/wrapped"
+	"github.com/coffer-fs/coffer/kds/master/wrapped/wrappedtest"
 	"github.com/coffer-fs/coffer/kds/server"
 	"github.com/coffer-fs/coffer/key"
 )
 
-var ctx = context.Background()
+var (
+	ctx = context.Background()
+	get = wrappedtest.Get
+)
 
 // world is an enclave on an SGX machine, and an Azure that verifies its quotes.
 type world struct {
@@ -91,33 +95,17 @@ func keys(t *testing.T, o azurehsm.Options, dir string, create kds.Generation) (
 		return nil, err
 	}
 	defer kek.Close()
-	return wrapped.Open(ctx, wrapped.Options{KEK: kek, Dir: dir, Name: "test", Mode: o.Platform.Mode(), Create: create})
+	return wrappedtest.Open(kek, dir, o.Platform.Mode(), create)
 }
 
 func mustKeys(t *testing.T, o azurehsm.Options, dir string, create kds.Generation) *wrapped.Keys {
 	t.Helper()
-	k, err := keys(t, o, dir, create)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = k.Close() })
-	return k
-}
-
-func get(t *testing.T, k *wrapped.Keys, g kds.Generation) key.Key {
-	t.Helper()
-	mk, err := k.Key(ctx, g)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return mk
+	return wrappedtest.Must(t)(keys(t, o, dir, create))
 }
 
 func refused(t *testing.T, err, want error, text string) {
 	t.Helper()
-	if !errors.Is(err, want) || !strings.Contains(err.Error(), text) || strings.Contains(err.Error(), "\n") {
-		t.Errorf("%v, want %v with %q on one line", err, want, text)
-	}
+	wrappedtest.Refused(t, err, want, text)
 	for _, other := range azurehsm.Sentinels() {
 		if err != nil && other != want && errors.Is(err, other) {
 			t.Errorf("%v is also %v", err, other)
@@ -127,32 +115,29 @@ func refused(t *testing.T, err, want error, text string) {
 
 func TestTheSameForEver(t *testing.T) {
 	for _, typ := range []string{"RSA-HSM", "oct-HSM"} {
-		w, dir := newWorld(t), t.TempDir()
+		w := newWorld(t)
 		if typ == "oct-HSM" {
 			w.Key.Oct()
 		}
 		o := w.options(t)
-		_, err := keys(t, o, dir, 0)
-		refused(t, err, wrapped.ErrNone, "azure_hsm")
-		a := mustKeys(t, o, dir, 1)
-		if a.Type() != kds.AzureHSM {
-			t.Errorf("type %s", a.Type())
-		}
-		if b := mustKeys(t, o, dir, 0); !get(t, a, 1).Equal(get(t, b, 1)) {
-			t.Errorf("%s: another key after a restart", typ)
-		}
-		w.Key.Rotate(t, "v2")
-		if typ == "RSA-HSM" { // a new version wraps what is new; the old one opens what is old
-			c := mustKeys(t, o, dir, 2)
-			d := mustKeys(t, o, dir, 0)
-			if !get(t, d, 1).Equal(get(t, a, 1)) || !get(t, d, 2).Equal(get(t, c, 2)) || get(t, c, 2).Equal(get(t, c, 1)) {
-				t.Error("generations are mixed up")
-			}
-			delete(w.Key.Versions, "v1")
-			_, err := keys(t, o, dir, 0)
-			refused(t, err, azurehsm.ErrKey, "status 404, KeyNotFound: no such version")
-		}
+		wrappedtest.SameForEver(t, kds.AzureHSM, func(dir string, create kds.Generation) (*wrapped.Keys, error) { return keys(t, o, dir, create) })
 	}
+}
+
+// A new version wraps what is new; the old one opens what is old.
+func TestVersions(t *testing.T) {
+	w, dir := newWorld(t), t.TempDir()
+	o := w.options(t)
+	a := mustKeys(t, o, dir, 1)
+	w.Key.Rotate(t, "v2")
+	c := mustKeys(t, o, dir, 2)
+	d := mustKeys(t, o, dir, 0)
+	if !get(t, d, 1).Equal(get(t, a, 1)) || !get(t, d, 2).Equal(get(t, c, 2)) || get(t, c, 2).Equal(get(t, c, 1)) {
+		t.Error("generations are mixed up")
+	}
+	delete(w.Key.Versions, "v1")
+	_, err := keys(t, o, dir, 0)
+	refused(t, err, azurehsm.ErrKey, "status 404, KeyNotFound: no such version")
 }
 
 // The vault does not wrap anything: the release is to a key of the enclave, by a

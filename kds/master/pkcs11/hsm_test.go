@@ -18,10 +18,14 @@ import (
 	"github.com/coffer-fs/coffer/kds/master/pkcs11"
 	"github.com/coffer-fs/coffer/kds/master/pkcs11/softhsm"
 	"github.com/coffer-fs/coffer/kds/master/wrapped"
+	"github.com/coffer-fs/coffer/kds/master/wrapped/wrappedtest"
 	"github.com/coffer-fs/coffer/key"
 )
 
-var ctx = context.Background()
+var (
+	ctx = context.Background()
+	get = wrappedtest.Get
+)
 
 const pin = "28641753-of-a-test"
 
@@ -54,33 +58,17 @@ func keys(t *testing.T, o pkcs11.Options, dir string, create kds.Generation) (*w
 			t.Error(err)
 		}
 	}()
-	return wrapped.Open(ctx, wrapped.Options{KEK: kek, Dir: dir, Name: "test", Mode: attest.Release, Create: create})
+	return wrappedtest.Open(kek, dir, attest.Release, create)
 }
 
 func mustKeys(t *testing.T, o pkcs11.Options, dir string, create kds.Generation) *wrapped.Keys {
 	t.Helper()
-	k, err := keys(t, o, dir, create)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = k.Close() })
-	return k
-}
-
-func get(t *testing.T, k *wrapped.Keys, g kds.Generation) key.Key {
-	t.Helper()
-	mk, err := k.Key(ctx, g)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return mk
+	return wrappedtest.Must(t)(keys(t, o, dir, create))
 }
 
 func refused(t *testing.T, err, want error, text string) {
 	t.Helper()
-	if !errors.Is(err, want) || !strings.Contains(err.Error(), text) {
-		t.Errorf("%v, want %v with %q", err, want, text)
-	}
+	wrappedtest.Refused(t, err, want, text)
 	if err != nil && strings.Contains(err.Error(), pin) {
 		t.Errorf("the PIN is in the message %q", err)
 	}
@@ -88,26 +76,7 @@ func refused(t *testing.T, err, want error, text string) {
 
 func TestTheSameForEver(t *testing.T) {
 	_, o := setUp(t)
-	dir := t.TempDir()
-	_, err := keys(t, o, dir, 0)
-	refused(t, err, wrapped.ErrNone, "pkcs11")
-	a := mustKeys(t, o, dir, 1)
-	b := mustKeys(t, o, dir, 0)
-	if a.Type() != kds.PKCS11 || !get(t, a, 1).Equal(get(t, b, 1)) {
-		t.Error("another key after a restart")
-	}
-	c := mustKeys(t, o, dir, 2)
-	if !get(t, c, 1).Equal(get(t, a, 1)) || get(t, c, 2).Equal(get(t, a, 1)) {
-		t.Error("generations are mixed up")
-	}
-	// another node of the service has the HSM, and a copy of the records
-	there := t.TempDir()
-	if err := os.CopyFS(there, os.DirFS(dir)); err != nil {
-		t.Fatal(err)
-	}
-	if d := mustKeys(t, o, there, 0); !get(t, d, 2).Equal(get(t, c, 2)) {
-		t.Error("another node has other keys")
-	}
+	wrappedtest.SameForEver(t, kds.PKCS11, func(dir string, create kds.Generation) (*wrapped.Keys, error) { return keys(t, o, dir, create) })
 }
 
 // A token that is taken away stops no node that runs, and none starts.

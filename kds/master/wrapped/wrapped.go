@@ -17,7 +17,10 @@
 // with, as with an RSA public key, would let whoever owns the disk put in a
 // master key of his choice.
 //
-// Imported by cmd/coffer-kds. Imports kds, kds/attest, kds/master and key.
+// It promises too that what happens to a master key is in the audit log before it
+// happens: that one is made, and that one is held.
+//
+// Imported by cmd/coffer-kds. Imports kds, kds/attest, kds/audit, kds/master and key.
 package wrapped
 
 import (
@@ -28,6 +31,7 @@ import (
 
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/attest"
+	"github.com/coffer-fs/coffer/kds/audit"
 	"github.com/coffer-fs/coffer/kds/master"
 	"github.com/coffer-fs/coffer/key"
 )
@@ -57,6 +61,11 @@ type KEK interface {
 	Unwrap(ctx context.Context, id string, wrapped, aad []byte) (key.Key, error)
 }
 
+// Auditor is where it is written down what happens to a master key.
+type Auditor interface {
+	Append(audit.Entry) error
+}
+
 // Options of Open. All but Create are required.
 type Options struct {
 	// KEK wraps the master keys. It is needed during Open only.
@@ -67,6 +76,8 @@ type Options struct {
 	Name string
 	// Mode is how the node runs: see TypeOf.
 	Mode attest.Mode
+	// Audit is told of each master key before it is made or held.
+	Audit Auditor
 
 	// Create is a generation that is made if it is not there: one more than the
 	// newest. Danger: a node that makes generation 1 beside another node's has
@@ -98,8 +109,8 @@ func TypeOf(kind kds.MasterKeyType, m attest.Mode) kds.MasterKeyType {
 //
 //	read all records, unwrap each, then make one more if that was asked for
 func Open(ctx context.Context, o Options) (*Keys, error) {
-	if o.KEK == nil || o.Dir == "" || o.Name == "" || len(o.Name) > MaxNameBytes || !o.Mode.Valid() {
-		return nil, fmt.Errorf("%w: they need a wrapping key, a directory, a name of 1 to %d bytes and a mode", ErrOptions, MaxNameBytes)
+	if o.KEK == nil || o.Dir == "" || o.Name == "" || len(o.Name) > MaxNameBytes || !o.Mode.Valid() || o.Audit == nil {
+		return nil, fmt.Errorf("%w: they need a wrapping key, a directory, a name of 1 to %d bytes, a mode and an audit log", ErrOptions, MaxNameBytes)
 	}
 	d := dir{path: o.Dir, head: head{kind: o.KEK.Kind(), typ: TypeOf(o.KEK.Kind(), o.Mode), name: o.Name}}
 	records, err := d.all()
@@ -116,17 +127,15 @@ func Open(ctx context.Context, o Options) (*Keys, error) {
 
 func (k *Keys) open(ctx context.Context, o Options, d dir, records []record) error {
 	for _, r := range records {
-		mk, err := r.unwrap(ctx, o.KEK)
-		if err != nil {
+		if err := k.hold(ctx, o, r); err != nil {
 			return fmt.Errorf("open %q: %w", d.file(r.generation), err)
 		}
-		k.add(mk, r)
 	}
 	switch newest := kds.Generation(len(records)); {
 	case o.Create > newest+1 || o.Create > MaxGenerations:
 		return fmt.Errorf("%w: the newest is %d, asked to make %d", ErrCreate, newest, o.Create)
 	case o.Create == newest+1:
-		return k.create(ctx, o.KEK, d, o.Create)
+		return k.create(ctx, o, d)
 	case newest == 0:
 		return fmt.Errorf("%w: %q has none of %q", ErrNone, d.path, o.KEK.Kind())
 	}
@@ -135,14 +144,18 @@ func (k *Keys) open(ctx context.Context, o Options, d dir, records []record) err
 
 // create makes a master key. It counts when its record is on the disk and has
 // been opened from there.
-func (k *Keys) create(ctx context.Context, kek KEK, d dir, g kds.Generation) error {
+func (k *Keys) create(ctx context.Context, o Options, d dir) error {
+	g := o.Create
 	fresh := key.New()
 	defer fresh.Destroy()
-	r, err := d.wrap(ctx, kek, g, fresh)
-	if err != nil {
-		return fmt.Errorf("make master key of generation %d: %w", g, err)
+	r, err := d.wrap(ctx, o.KEK, g, fresh)
+	if err == nil {
+		err = o.write(r, "to be made")
 	}
-	if err := d.write(r); errors.Is(err, fs.ErrExist) {
+	if err == nil {
+		err = d.write(r)
+	}
+	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("make master key of generation %d: %w: somebody else has just made it; start again", g, ErrCreate)
 	} else if err != nil {
 		return fmt.Errorf("make master key of generation %d: %w", g, err)
@@ -151,17 +164,38 @@ func (k *Keys) create(ctx context.Context, kek KEK, d dir, g kds.Generation) err
 	if err != nil {
 		return err
 	}
-	mk, err := r.unwrap(ctx, kek)
-	if err != nil {
+	if err := k.hold(ctx, o, r); err != nil {
 		return fmt.Errorf("read back %q: %w", d.file(g), err)
 	}
-	k.add(mk, r)
 	k.made = g
 	return nil
 }
 
-func (k *Keys) add(mk key.Key, r record) {
+// hold opens a record, and keeps its key.
+func (k *Keys) hold(ctx context.Context, o Options, r record) error {
+	mk, err := r.unwrap(ctx, o.KEK)
+	if err != nil {
+		if bad := o.write(r, "does not open: %.*s", kds.MaxReasonBytes, err); bad != nil {
+			err = fmt.Errorf("%w; %w", err, bad)
+		}
+		return err
+	}
+	if err := o.write(r, "held from now on"); err != nil {
+		mk.Destroy()
+		return err
+	}
 	k.keys, k.commitments = append(k.keys, mk), append(k.commitments, fmt.Sprintf("%x", r.commitment))
+	return nil
+}
+
+// write puts what happens to a master key into the audit log.
+func (o Options) write(r record, format string, args ...any) error {
+	e := audit.Entry{Event: audit.MasterKey, Reason: fmt.Sprintf(format, args...) + fmt.Sprintf("; commitment %x, wrapped by %q", r.commitment, r.id),
+		Key: &audit.Key{Name: "master key of service " + r.name, MasterKeyType: string(r.typ), Generation: uint32(r.generation)}}
+	if err := o.Audit.Append(e); err != nil {
+		return fmt.Errorf("nothing happens to a master key without audit: %w", err)
+	}
+	return nil
 }
 
 // Type implements master.Provider.

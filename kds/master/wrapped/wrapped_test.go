@@ -11,17 +11,23 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/attest"
+	"github.com/coffer-fs/coffer/kds/audit"
 	"github.com/coffer-fs/coffer/kds/master"
 	"github.com/coffer-fs/coffer/kds/master/wrapped"
+	"github.com/coffer-fs/coffer/kds/master/wrapped/wrappedtest"
 	"github.com/coffer-fs/coffer/key"
 )
 
-var ctx = context.Background()
+var (
+	ctx = context.Background()
+	get = wrappedtest.Get
+)
 
 // software is a KEK that is nowhere else.
 type software struct {
@@ -69,67 +75,88 @@ func (s *software) Unwrap(_ context.Context, id string, b, aad []byte) (key.Key,
 }
 
 func options(dir string, kek wrapped.KEK) wrapped.Options {
-	return wrapped.Options{KEK: kek, Dir: dir, Name: "test", Mode: attest.Release}
+	return wrappedtest.Options(kek, dir, attest.Release, 0)
 }
 
 func open(t *testing.T, o wrapped.Options) *wrapped.Keys {
 	t.Helper()
-	k, err := wrapped.Open(ctx, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = k.Close() })
-	return k
-}
-
-func get(t *testing.T, k *wrapped.Keys, g kds.Generation) key.Key {
-	t.Helper()
-	mk, err := k.Key(ctx, g)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return mk
+	return wrappedtest.Must(t)(wrapped.Open(ctx, o))
 }
 
 func refused(t *testing.T, o wrapped.Options, want error, text string) {
 	t.Helper()
 	k, err := wrapped.Open(ctx, o)
-	if !errors.Is(err, want) || !strings.Contains(err.Error(), text) || k != nil {
-		t.Errorf("%v, want %v with %q", err, want, text)
+	wrappedtest.Refused(t, err, want, text)
+	if k != nil {
+		t.Errorf("%v, and keys", err)
 	}
 }
 
 func TestTheSameForEver(t *testing.T) {
-	dir, kek := t.TempDir(), newKEK()
+	kek := newKEK()
+	dir := wrappedtest.SameForEver(t, kds.PKCS11, func(dir string, create kds.Generation) (*wrapped.Keys, error) {
+		return wrappedtest.Open(kek, dir, attest.Release, create)
+	})
 	o := options(dir, kek)
-	refused(t, o, wrapped.ErrNone, "has none")
-	o.Create = 2
-	refused(t, o, wrapped.ErrCreate, "newest is 0")
-	o.Create = 1
-	first := open(t, o)
-	if first.Made() != 1 || first.Current() != 1 || first.Type() != kds.PKCS11 {
-		t.Errorf("made %d, current %d, type %s", first.Made(), first.Current(), first.Type())
-	}
-	second := open(t, o) // to create is no order to replace
-	if second.Made() != 0 || !get(t, first, 1).Equal(get(t, second, 1)) {
-		t.Error("another key after a restart")
-	}
-	kek.id, o.Create = "two", 2
-	third := open(t, o)
-	if third.Current() != 2 || !get(t, third, 1).Equal(get(t, first, 1)) || get(t, third, 2).Equal(get(t, first, 1)) {
-		t.Error("generations are mixed up")
-	}
-	if c := third.Commitments(); len(c) != 2 || c[0] != first.Commitments()[0] || c[0] == c[1] {
+	kek.id, o.Create = "two", 3 // another version opens what older ones wrapped
+	k := open(t, o)
+	if c := k.Commitments(); len(c) != 3 || c[0] == c[1] || c[1] == c[2] {
 		t.Errorf("commitments %v", c)
 	}
-	for _, g := range []kds.Generation{0, 3} {
-		if _, err := third.Key(ctx, g); !errors.Is(err, master.ErrGeneration) {
+	for _, g := range []kds.Generation{0, 4} {
+		if _, err := k.Key(ctx, g); !errors.Is(err, master.ErrGeneration) {
 			t.Errorf("generation %d: %v", g, err)
 		}
 	}
-	mk := get(t, first, 1)
-	if err := first.Close(); err != nil || mk.Equal(get(t, second, 1)) {
+	o.Create = 0
+	mk, again := get(t, k, 1), open(t, o)
+	if err := k.Close(); err != nil || mk.Equal(get(t, again, 1)) {
 		t.Errorf("the key outlives Close: %v", err)
+	}
+}
+
+// What happens to a master key is in the audit log before it happens; without that,
+// nothing happens.
+func TestAudit(t *testing.T) {
+	dir, kek := t.TempDir(), newKEK()
+	log := &wrappedtest.Audit{}
+	o := options(dir, kek)
+	o.Create, o.Audit = 1, log
+	log.FailAt(1)
+	refused(t, o, wrappedtest.ErrDisk, "nothing happens to a master key without audit")
+	if names, _ := os.ReadDir(dir); len(names) != 0 {
+		t.Error("a record was made without audit")
+	}
+	log.FailAt(2)
+	refused(t, o, wrappedtest.ErrDisk, "without audit") // the record is there, and is held by nobody
+	o.Audit = &wrappedtest.Audit{}
+	k := open(t, o)
+	if k.Made() != 0 {
+		t.Error("a second key was made")
+	}
+	o.Create, o.Audit = 2, log
+	log.FailAt(0)
+	k = open(t, o)
+	kek.err = errors.New("nobody answers")
+	o.Create = 0
+	refused(t, o, kek.err, "nobody answers")
+	by := func(g int) string { return fmt.Sprintf("; commitment %s, wrapped by \"one\"", k.Commitments()[g-1]) }
+	want := []string{
+		"1 to be made" + by(1),
+		"1 held from now on" + by(1),
+		"2 to be made" + by(2),
+		"2 held from now on" + by(2),
+		"1 does not open: nobody answers" + by(1),
+	}
+	var got []string
+	for _, e := range log.Lines() {
+		got = append(got, fmt.Sprintf("%d %s", e.Key.Generation, e.Reason))
+		if e.Event != audit.MasterKey || e.Key.Name != "master key of service test" || e.Key.MasterKeyType != "pkcs11" {
+			t.Errorf("entry %+v, key %+v", e, e.Key)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }
 
