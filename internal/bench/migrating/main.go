@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/metrics"
 	"slices"
 	"time"
 
@@ -37,7 +38,7 @@ const mib = 1 << 20
 // plan is what to measure.
 type plan struct {
 	dir   string
-	bytes int64 // of data in the volume
+	bytes int64 // of data in the volume; 0: what it takes, see fill
 	slice time.Duration
 	rate  int64 // of the migration that keeps to one
 }
@@ -46,7 +47,7 @@ func main() {
 	var p plan
 	var size, rate int
 	flag.StringVar(&p.dir, "dir", "", "directory on the disk to measure; default a temporary one")
-	flag.IntVar(&size, "size", 1024, "data in the volume, in MiB")
+	flag.IntVar(&size, "size", 0, "data in the volume, in MiB; default as much as keeps a migration busy for as long as writes are measured")
 	flag.IntVar(&rate, "rate", 8, "MiB a second of the migration that keeps to a rate")
 	flag.DurationVar(&p.slice, "for", 10*time.Second, "how long writes are measured each time")
 	flag.Parse()
@@ -96,7 +97,7 @@ func (p plan) create(ctx context.Context, dir string) (o *opened, err error) {
 		return nil, err
 	}
 	s := secret(0)
-	if err := store.Create(ctx, o.host, store.CreateOptions{Capacity: 2*p.bytes + 512*mib, Secret: s}); err != nil {
+	if err := store.Create(ctx, o.host, store.CreateOptions{Capacity: 2*max(p.bytes, mostBytes) + 512*mib, Secret: s}); err != nil {
 		return nil, err
 	}
 	if o.store, err = store.Open(ctx, o.host, store.Options{Unlocker: store.Secrets{s}}); err != nil {
@@ -114,25 +115,41 @@ func (p plan) create(ctx context.Context, dir string) (o *opened, err error) {
 // fileBytes is the size of each file of the volume.
 const fileBytes = 16 * mib
 
+// What is filled in if nobody says how much.
+const (
+	leastBytes = 1024 * mib
+	mostBytes  = 8192 * mib
+)
+
+// fill writes files, each made durable: so many bytes, or for as long as writes will be
+// measured, since a migration of what took so long takes longer beside them.
 func (p plan) fill(o *opened) error {
-	b := make([]byte, mib)
 	rng := rand.NewChaCha8([32]byte{1})
-	for n := range p.bytes / fileBytes {
-		f, err := o.fs.Create(fmt.Sprintf("file%d", n))
-		if err != nil {
-			return err
-		}
-		for range fileBytes / mib {
-			rng.Read(b)
-			if _, err := f.Write(b); err != nil {
-				return err
-			}
-		}
-		if err := f.Close(); err != nil {
+	begun := time.Now()
+	for n := int64(0); !p.filled(n*fileBytes, time.Since(begun)); n++ {
+		if err := fillFile(o.fs, fmt.Sprintf("file%d", n), rng); err != nil {
 			return err
 		}
 	}
 	return errors.Join(o.fs.Sync(), o.store.Checkpoint(context.Background()))
+}
+
+func (p plan) filled(bytes int64, took time.Duration) bool {
+	if p.bytes > 0 {
+		return bytes >= p.bytes
+	}
+	return bytes >= mostBytes || bytes >= leastBytes && took >= p.slice
+}
+
+func fillFile(to *fs.FS, name string, rng io.Reader) error {
+	f, err := to.Create(name)
+	if err != nil {
+		return err
+	}
+	if _, err := io.CopyBuffer(struct{ io.Writer }{f}, io.LimitReader(rng, fileBytes), make([]byte, mib)); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // migrate brings the volume under another key, and says how much was sealed anew.
@@ -156,6 +173,7 @@ func (p plan) alone(ctx context.Context, o *opened, work string) error {
 	}
 	before, stop := heap(), watchHeap()
 	sum, err := o.migrate(ctx, &migrate.Control{})
+	live, inUse := stop()
 	if err != nil {
 		return err
 	}
@@ -164,7 +182,8 @@ func (p plan) alone(ctx context.Context, o *opened, work string) error {
 	fmt.Printf("AES, open and seal, %d cores: %6.0f MB/s\n", runtime.GOMAXPROCS(0), crypto/1e6)
 	fmt.Printf("migration alone:             %6.0f MB/s, %.2f of the smaller; %d MB in %.1f s\n",
 		rate/1e6, rate/min(disk, crypto), sum.Bytes/1e6, sum.Took.Seconds())
-	fmt.Printf("heap:                        %6d MiB before, at most %d MiB during it\n", before/mib, stop()/mib)
+	fmt.Printf("heap, alive:                 %6d MiB before, at most %d MiB during it; %d MiB with what is not collected yet\n",
+		before/mib, live/mib, inUse/mib)
 	return nil
 }
 
@@ -204,28 +223,35 @@ func (p plan) beside(ctx context.Context, o *opened) error {
 	return w.file.Close()
 }
 
+// leastBeside is how long both must have gone on for a figure to say something.
+const leastBeside = time.Second
+
 // during writes while the volume is migrated, and then lets the migration end alone.
 func (p plan) during(ctx context.Context, o *opened, w *writer, c *migrate.Control) (r result, moved float64, err error) {
+	sealing, done := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() {
+		defer done()
 		_, err := o.migrate(ctx, c)
 		ended <- err
 	}()
-	for c.State().Phase != migrate.Sealing {
+	for c.State().Phase != migrate.Sealing && sealing.Err() == nil {
 		time.Sleep(time.Millisecond)
 	}
 	before, begun := c.State().Progress, time.Now()
-	if r, err = w.run(ctx, p.slice); err != nil {
+	if r, err = w.run(sealing, p.slice); err != nil {
 		return r, 0, err
 	}
-	st := c.State()
-	if st.Phase != migrate.Sealing {
-		return r, 0, errors.New("the migration ended first: give it more to do with -size, or less time with -for")
+	took, after := time.Since(begun), c.State().Progress
+	c.SetRate(0)
+	if err := <-ended; err != nil {
+		return r, 0, err
+	}
+	if took < leastBeside {
+		return r, 0, fmt.Errorf("the migration ended after %v: give it more to do with -size", took)
 	}
 	left := func(p migrate.Progress) int64 { return p.TotalBytes - p.DoneBytes }
-	moved = float64(left(before)-left(st.Progress)) / time.Since(begun).Seconds()
-	c.SetRate(0)
-	return r, moved, <-ended
+	return r, float64(left(before)-left(after)) / took.Seconds(), nil
 }
 
 // writer writes blocks of 4 KiB at random places of a file, each with an fsync.
@@ -260,11 +286,12 @@ func (r result) String() string {
 	return fmt.Sprintf("%5.0f/s, p50 %.2f ms, p99 %.2f ms", r.perSecond, r.p50.Seconds()*1e3, r.p99.Seconds()*1e3)
 }
 
+// run writes for so long, or until the context ends.
 func (w *writer) run(ctx context.Context, d time.Duration) (result, error) {
 	var took []time.Duration
 	b := make([]byte, 4096)
 	begun := time.Now()
-	for time.Since(begun) < d {
+	for time.Since(begun) < d && ctx.Err() == nil || len(took) == 0 {
 		at := time.Now()
 		b[0]++
 		if _, err := w.file.WriteAt(b, w.rng.Int64N(writerBytes/4096)*4096); err != nil {
@@ -277,7 +304,7 @@ func (w *writer) run(ctx context.Context, d time.Duration) (result, error) {
 	}
 	per := float64(len(took)) / time.Since(begun).Seconds()
 	slices.Sort(took)
-	return result{per, took[len(took)/2], took[len(took)*99/100]}, ctx.Err()
+	return result{per, took[len(took)/2], took[len(took)*99/100]}, nil
 }
 
 // uncache takes the files of a directory out of the page cache.
@@ -370,25 +397,29 @@ func heap() uint64 {
 	return m.HeapInuse
 }
 
-// watchHeap looks at the heap until it is stopped, and returns the most that was in use.
-func watchHeap() (stop func() uint64) {
-	ended, most := make(chan struct{}), make(chan uint64)
+// watchHeap looks at the heap until it is stopped, and returns the most that was found
+// alive by a collection, and the most that was in use together with what was garbage.
+func watchHeap() (stop func() (live, inUse uint64)) {
+	ended, most := make(chan struct{}), make(chan [2]uint64)
 	go func() {
-		var peak uint64
+		var peak [2]uint64
+		alive := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 		for {
 			var m runtime.MemStats
 			runtime.ReadMemStats(&m)
-			peak = max(peak, m.HeapInuse)
+			metrics.Read(alive)
+			peak = [2]uint64{max(peak[0], alive[0].Value.Uint64()), max(peak[1], m.HeapInuse)}
 			select {
 			case <-ended:
 				most <- peak
 				return
-			case <-time.After(50 * time.Millisecond):
+			case <-time.After(20 * time.Millisecond):
 			}
 		}
 	}()
-	return func() uint64 {
+	return func() (uint64, uint64) {
 		close(ended)
-		return <-most
+		peak := <-most
+		return peak[0], peak[1]
 	}
 }

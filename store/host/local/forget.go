@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,13 +20,15 @@ const forgetName = "forget"
 // Forget implements host.Forgetter:
 //
 //  1. with more, say so in the directory, so that later writers know
-//  2. remove the files that are kept for new segments, and catalogs that were replaced
+//  2. remove the files that are kept for new segments, catalogs that were replaced, and
+//     what came of a transfer that was cut off
 //  3. overwrite the pages of the catalog that nothing refers to
 //  4. make all of that durable, deletes of before too
 //  5. without more, take back what the directory says
 //
 // Points keep the records that were at them, and files of segments that are deleted:
-// while there is one the error is ErrHeld, after all that could be done was done.
+// while there is one, or a transfer is under way, the error is ErrHeld, after all that
+// could be done was done.
 //
 // A removed file's blocks belong to the file system, which may give them to
 // anybody without having overwritten them.
@@ -67,13 +70,17 @@ func (t *tree) forget(ctx context.Context, more bool) error {
 	if err := t.removeOldCatalogs(); err != nil {
 		return err
 	}
+	held := t.removeIncoming()
+	if held != nil && !errors.Is(held, host.ErrHeld) {
+		return held
+	}
 	if err := t.catalog.blank(ctx); err != nil {
 		return err
 	}
 	if err := errors.Join(t.segments.Sync(), t.root.Sync()); err != nil {
 		return err
 	}
-	if err := t.refuseIfPoints(); err != nil || more {
+	if err := cmp.Or(held, t.refuseIfPoints()); err != nil || more {
 		return err
 	}
 	if err := removeAt(t.root, forgetName, 0); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -112,6 +119,26 @@ func (t *tree) removeOldCatalogs() error {
 		if err := removeAll(t.root, name); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// removeIncoming removes what came of a transfer that was to bring the volume to a later
+// point: it can't go on, because the volume is being written. What else somebody put
+// there stays. ErrHeld if a transfer is under way, which a takeover may leave so.
+func (t *tree) removeIncoming() error {
+	stage, err := lockStage(t.root)
+	switch {
+	case errors.Is(err, os.ErrNotExist) || isNotDirectory(err):
+		return nil
+	case errors.Is(err, host.ErrInUse):
+		return fmt.Errorf("a transfer into the volume is under way: %w", host.ErrHeld)
+	case err != nil:
+		return err
+	}
+	defer stage.Close()
+	if err := removeStaged(t.root, incomingName); err != unix.ENOTEMPTY {
+		return err
 	}
 	return nil
 }

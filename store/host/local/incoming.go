@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -483,18 +484,13 @@ func dropTransfer(dir string) error {
 		return err
 	}
 	defer root.Close()
-	stage, err := openDir(root, incomingName)
+	stage, err := lockStage(root)
 	if errors.Is(err, os.ErrNotExist) {
 		return host.ErrNotFound
 	} else if err != nil {
 		return err
 	}
 	defer stage.Close()
-	if free, err := tryLock(stage, unix.LOCK_EX); err != nil {
-		return err
-	} else if !free {
-		return host.ErrInUse
-	}
 	if !exists(root, catalogName) {
 		if err := removeStaged(root, segmentsName); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
@@ -505,6 +501,20 @@ func dropTransfer(dir string) error {
 		return err
 	}
 	return root.Sync()
+}
+
+// lockStage opens the directory of what comes, for whoever is alone at it: ErrInUse if
+// somebody receives.
+func lockStage(root *os.File) (*os.File, error) {
+	stage, err := openDir(root, incomingName)
+	if err != nil {
+		return nil, err
+	}
+	if free, err := tryLock(stage, unix.LOCK_EX); err != nil || !free {
+		stage.Close()
+		return nil, cmp.Or(err, host.ErrInUse)
+	}
+	return stage, nil
 }
 
 // removeStaged removes a directory of what came. What else is in it stays.
