@@ -2,14 +2,19 @@ package store_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/coffer-fs/coffer/store"
+	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/host/local"
+	manifest "github.com/coffer-fs/coffer/store/host/point"
+	"github.com/coffer-fs/coffer/store/host/transfer"
 	"github.com/coffer-fs/coffer/store/seal"
 	"github.com/coffer-fs/coffer/store/storetest"
 )
@@ -30,22 +35,81 @@ func everyFile(t *testing.T, dir string) map[string][]byte {
 	return files
 }
 
-// localVolume makes a volume in a directory that was used for a while, with spares and
-// a catalog that was replaced.
-func localVolume(t *testing.T) (dir string, v *local.Volume, s *store.Store, f *files) {
+// openLocal opens the volume in a directory until the end of the test.
+func openLocal(t *testing.T, dir string) *local.Volume {
 	t.Helper()
-	dir = filepath.Join(t.TempDir(), "vol")
-	if err := local.Create(dir); err != nil {
-		t.Fatal(err)
-	}
 	v, err := local.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = v.Close() })
+	return v
+}
+
+// receivedVolume makes a volume in a directory by a transfer, and begins to bring it to a
+// later point, which is given up.
+func receivedVolume(t *testing.T, dir string) *files {
+	t.Helper()
+	origin := filepath.Join(t.TempDir(), "origin")
+	if err := local.Create(origin); err != nil {
+		t.Fatal(err)
+	}
+	v := openLocal(t, origin)
 	storetest.Create(t, v, 16<<20)
+	s := storetest.Open(t, v)
+	defer s.Close()
+	f := newFiles(t, newRand(t), 100<<10)
+	point := func(f *files, name string) host.Point {
+		for range 50 {
+			if err := f.step(s, 8); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Commit(bg); err != nil {
+			t.Fatal(err)
+		}
+		p, err := v.TakePoint(bg, host.PointOptions{Name: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = p.Close() })
+		return p
+	}
+	receive := func(p, since host.Point, most int64) error {
+		var c *host.PointContents
+		if since != nil {
+			had := since.Contents()
+			c = &had
+		}
+		m := manifest.Of(p.Contents(), c)
+		ctx, stop := context.WithCancel(bg)
+		defer stop()
+		return transfer.CopyInto(ctx, p, m, func(m manifest.Manifest) (transfer.Place, error) {
+			return local.Receive(bg, dir, m, local.ReceiveOptions{})
+		}, func(n int64) {
+			if n >= most {
+				stop()
+			}
+		})
+	}
+	early := point(f, "early")
+	if err := receive(early, nil, math.MaxInt64); err != nil {
+		t.Fatal(err)
+	}
+	if err := receive(point(f.clone(), "late"), early, 1); !errors.Is(err, context.Canceled) {
+		t.Fatalf("a test of nothing: %v", err)
+	}
+	return f
+}
+
+// localVolume makes a volume in a directory that was used for a while, with spares, a
+// catalog that was replaced, and what came of a transfer.
+func localVolume(t *testing.T) (dir string, v *local.Volume, s *store.Store, f *files) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "vol")
+	f = receivedVolume(t, dir)
+	v = openLocal(t, dir)
 	s = storetest.Open(t, v)
-	f = newFiles(t, newRand(t), 100<<10)
 	data := make([]byte, 100<<10)
 	for o := uint64(100); o < 160; o++ { // so that it takes more than one segment
 		for i := range data {
@@ -95,11 +159,9 @@ func TestNothingOldOnDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spares := 0
+	in := map[string]int{} // files of each directory
 	for path := range before {
-		if filepath.Base(filepath.Dir(path)) == "spare" {
-			spares++
-		}
+		in[filepath.Base(filepath.Dir(path))]++
 	}
 	opened := 0
 	for _, k := range frames {
@@ -109,8 +171,8 @@ func TestNothingOldOnDisk(t *testing.T) {
 			}
 		}
 	}
-	if spares == 0 || opened < len(frames) || len(sectors) < 1000 {
-		t.Fatalf("a test of nothing: %d spares, %d of %d frames open, %d sectors", spares, opened, len(frames), len(sectors))
+	if in["spare"] == 0 || in["incoming"] < 2 || opened < len(frames) || len(sectors) < 1000 {
+		t.Fatalf("a test of nothing: %v, %d of %d frames open, %d sectors", in, opened, len(frames), len(sectors))
 	}
 	if err := rekey(s); err != nil {
 		t.Fatal(err)
@@ -146,12 +208,12 @@ func TestNothingOldOnDisk(t *testing.T) {
 	}
 }
 
-// oldSectors are the sectors of segments and spares in which something is.
+// oldSectors are the sectors of segments, spares and what came in which something is.
 func oldSectors(t *testing.T, files map[string][]byte) map[string]bool {
 	t.Helper()
 	sectors := map[string]bool{}
 	for path, b := range files {
-		if d := filepath.Base(filepath.Dir(path)); d != "segments" && d != "spare" {
+		if d := filepath.Base(filepath.Dir(path)); d != "segments" && d != "spare" && d != "incoming" {
 			continue
 		}
 		for at := 0; at+seal.SectorSize <= len(b); at += seal.SectorSize {

@@ -36,12 +36,14 @@ type infoResult struct {
 	Points    []pointResult `json:"points"`
 	HeldBytes int64         `json:"heldBytes"`
 	Received  *infoReceived `json:"received"` // null: it did not come by a transfer
-	Header    uint64        `json:"headerSequence"`
-	Slots     []infoSlot    `json:"slots"`
-	Migrating bool          `json:"migrating"` // begun and not finished
-	Lag       *infoLag      `json:"lag,omitempty"`
-	Holder    *holder       `json:"holder"` // null if nobody holds it
-	Anchor    string        `json:"anchor"` // kds, file or none; unknown without a configuration
+	// Pending is what came of a transfer that was to bring it to a later point.
+	Pending   *infoPending `json:"pending,omitempty"`
+	Header    uint64       `json:"headerSequence"`
+	Slots     []infoSlot   `json:"slots"`
+	Migrating bool         `json:"migrating"` // begun and not finished
+	Lag       *infoLag     `json:"lag,omitempty"`
+	Holder    *holder      `json:"holder"` // null if nobody holds it
+	Anchor    string       `json:"anchor"` // kds, file or none; unknown without a configuration
 	anchor    string
 }
 
@@ -52,6 +54,13 @@ type infoReceived struct {
 	Taken   time.Time `json:"taken"`
 	At      time.Time `json:"at"`
 	Changed bool      `json:"changed"` // opened for writing since
+}
+
+// infoPending is a transfer that was begun and not finished.
+type infoPending struct {
+	Name  string `json:"name"` // of the point
+	Come  int64  `json:"comeBytes"`
+	Bytes int64  `json:"bytes"`
 }
 
 // infoLag is what an object store lacks of what was acknowledged on this machine.
@@ -123,6 +132,7 @@ func info(c *cobra.Command, f hostFlags, volume string) (r infoResult, err error
 	if err := r.addLag(c.Context(), v); err != nil {
 		return r, err
 	}
+	r.addPending()
 	if r.Slots, err = infoSlots(h); err != nil {
 		return r, err
 	}
@@ -164,6 +174,16 @@ func (r *infoResult) addPoints(ctx context.Context, v host.Volume) error {
 		r.Received = &infoReceived{from.Point.String(), from.Name, from.Taken, from.At, from.Changed}
 	}
 	return err
+}
+
+// addPending adds what came of a transfer, which only the directory itself shows.
+func (r *infoResult) addPending() {
+	if remote.IsURL(r.Volume) || s3.IsURL(r.Volume) {
+		return
+	}
+	if m, at, err := local.PendingTransfer(r.Volume); err == nil {
+		r.Pending = &infoPending{m.Name, m.Done(at), m.Bytes()}
+	}
 }
 
 // addLag adds how far an object store is behind, if it may be.
@@ -240,6 +260,10 @@ func (r infoResult) print(w io.Writer) error {
 	p.line("anchor     %s", r.anchor)
 	if r.Received != nil {
 		r.Received.print(p, r.Anchor)
+	}
+	if t := r.Pending; t != nil {
+		p.line("transfer   to point %s was begun, %s of %s have come: coffer receive %s --token, or --abort to remove them",
+			t.Name, bytesText(t.Come), bytesText(t.Bytes), quote(r.Volume))
 	}
 	return p.err
 }

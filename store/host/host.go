@@ -151,8 +151,8 @@ type Forgetter interface {
 	// segments deleted and values replaced so far. On return that is durable. With
 	// more it goes on so, over restarts too and for later writers, until a Forget
 	// without: nothing of what is deleted is kept, nor found in the unwritten room of
-	// a new segment. ErrHeld if there are points, which keep what
-	// was at them: then all else is done, and goes on so.
+	// a new segment. ErrHeld if there are points, which keep what was at them, or if a
+	// transfer into the volume is under way: then all else is done, and goes on so.
 	Forget(ctx context.Context, more bool) error
 	// Forgetting reports whether a Forget with more was not followed by one without,
 	// by whichever writer.
