@@ -87,6 +87,7 @@ func (n *Node) fetch(ctx context.Context, addr string, lacks []*record.Generatio
 		switch {
 		case !ok:
 		case !g.Holds(k):
+			good.Destroy()
 			return nil, fmt.Errorf("node %s gave another master key than the commitment of generation %d says", id.CodeHash, g.Number)
 		default:
 			good[g.Number] = k

@@ -8,6 +8,7 @@ import (
 // cache keeps what was verified of some bytes, for the next quote that comes
 // with the same bytes. It holds nothing that depends on time.
 type cache[V any] struct {
+	most  int
 	mu    sync.Mutex
 	byKey map[[sha256.Size]byte]V
 	order [][sha256.Size]byte // oldest first
@@ -38,7 +39,7 @@ func (c *cache[V]) put(k [sha256.Size]byte, v V) {
 	if _, ok := c.byKey[k]; ok {
 		return
 	}
-	if len(c.order) == MaxCached {
+	if len(c.order) == c.most {
 		delete(c.byKey, c.order[0])
 		c.order = c.order[1:]
 	}

@@ -52,9 +52,12 @@ const (
 	MaxAdvisories = 256
 	// MaxAdvisoryBytes is the longest name of an advisory.
 	MaxAdvisoryBytes = 64
-	// MaxCached is how many chains, how many attestation keys, and how many sets of
-	// collateral, are kept.
-	MaxCached = 64
+	// MaxMachines is how many chains, and how many attestation keys, are kept: each
+	// machine has its own.
+	MaxMachines = 512
+	// MaxCollateral is how many sets of collateral are kept: machines of one kind
+	// share theirs.
+	MaxCollateral = 64
 	// MaxSubjects is how many subjects the memory of a process has.
 	MaxSubjects = 4096
 )

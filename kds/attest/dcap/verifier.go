@@ -28,7 +28,8 @@ func New(o Options) *Verifier {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Verifier{o: o, roots: newRoots(o.Roots)}
+	return &Verifier{o: o, roots: newRoots(o.Roots), pcks: cache[*pck]{most: MaxMachines},
+		keys: cache[*ecdsa.PublicKey]{most: MaxMachines}, read: cache[*statements]{most: MaxCollateral}}
 }
 
 // Verify implements attest.Verifier for attest.FormatSGXQuote, and for

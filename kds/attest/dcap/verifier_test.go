@@ -162,7 +162,7 @@ func TestCollateralJSON(t *testing.T) {
 // depends on time.
 func TestCache(t *testing.T) {
 	m, _, v := world(nil)
-	for range 2 * dcap.MaxCached {
+	for range dcap.MaxMachines + 2 {
 		quote, c := m.Make(nil)
 		for range 2 {
 			if _, err := v.Quote(ctx, quote, c); err != nil {
@@ -170,7 +170,7 @@ func TestCache(t *testing.T) {
 			}
 		}
 	}
-	if chains, keys, collateral := v.Cached(); chains != dcap.MaxCached || keys != dcap.MaxCached || collateral != dcap.MaxCached {
+	if chains, keys, collateral := v.Cached(); chains != dcap.MaxMachines || keys != dcap.MaxMachines || collateral != dcap.MaxCollateral {
 		t.Errorf("%d chains, %d keys and %d collateral are kept", chains, keys, collateral)
 	}
 	quote, c := m.Make(nil)
