@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"time"
 
@@ -25,21 +24,26 @@ const (
 func (n *Node) Propose(_ context.Context, want kds.Generation) (Proposal, error) {
 	n.changing.Lock()
 	defer n.changing.Unlock()
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.mu.RLock()
 	next, id, err := n.next(want)
+	n.mu.RUnlock()
 	if err != nil {
 		return Proposal{}, err
 	}
+	// Evidence takes its time, and keys are given meanwhile.
 	mk := key.New()
 	g, err := record.New(n.o.Config.Cluster, n.typ, id, mk, next)
 	if err != nil {
+		mk.Destroy()
 		return Proposal{}, err
 	}
 	evidence, err := n.o.Platform.Quote(ProposalData(g.Hash()))
 	if err != nil {
+		mk.Destroy()
 		return Proposal{}, err
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.forgetProposals()
 	n.proposals[g.Hash()] = &proposal{g, mk, time.Now()}
 	return Proposal{Body: g.Body(), Evidence: evidence}, nil
@@ -90,7 +94,7 @@ func (n *Node) forgetProposals() {
 }
 
 // Confirm makes a proposal a generation. The order is: the operator's signature
-// is checked, the key is sealed, the record is created in the store if there is
+// is checked, it is written down, the key is sealed, the record is created in the store if there is
 // none. Only then does the node hold the key.
 func (n *Node) Confirm(ctx context.Context, c Confirmation) (kds.Generation, error) {
 	n.changing.Lock()
@@ -99,7 +103,12 @@ func (n *Node) Confirm(ctx context.Context, c Confirmation) (kds.Generation, err
 	if err != nil {
 		return 0, err
 	}
-	if err := errors.Join(n.write(p.g.Number, "to be made: record %x, signed by operator %x", p.g.Hash(), c.Operator), n.seal()); err != nil {
+	// Not sealed before it is written down: what is sealed is made after a restart.
+	err = n.write(p.g.Number, "to be made: record %x, signed by operator %x", p.g.Hash(), c.Operator)
+	if err == nil {
+		err = n.seal()
+	}
+	if err != nil {
 		n.drop(p)
 		return 0, err
 	}

@@ -35,16 +35,18 @@ func (n *Node) Forget(ctx context.Context, f Forget) error {
 	case !ed25519.Verify(f.Operator, f.signed(n.o.Config.Cluster.Name), f.Signature):
 		return fmt.Errorf("%w: the operator's signature does not match", record.ErrRecord)
 	}
+	if r, err := n.ledger.Peek(ctx); err != nil {
+		return err
+	} else if err := f.newer(r); err != nil {
+		return err // nothing is written down for whoever shows an old order again
+	}
 	if err := n.write(0, "node %.*q to be forgotten, signed by operator %x", maxAddressBytes, f.Address, f.Operator); err != nil {
 		return err
 	}
 	err := n.ledger.Force(ctx, func(t *ledger.Tx) error {
 		r := t.Root()
-		switch {
-		case f.Number <= r.Forgotten:
-			return fmt.Errorf("%w: order %d to forget a node, and the last was %d", ErrProposal, f.Number, r.Forgotten)
-		case !slices.Contains(r.Members, f.Address):
-			return fmt.Errorf("%w: no member has the address %q", ErrProposal, f.Address[:min(len(f.Address), maxAddressBytes)])
+		if err := f.newer(r); err != nil {
+			return err
 		}
 		r.Forgotten = f.Number
 		r.Members = slices.DeleteFunc(r.Members, func(m string) bool { return m == f.Address })
@@ -54,6 +56,17 @@ func (n *Node) Forget(ctx context.Context, f Forget) error {
 		n.o.Logger.Warn("a node was forgotten", "address", f.Address)
 	}
 	return err
+}
+
+// newer checks that the order is not an old one, and is of a member.
+func (f Forget) newer(r *ledger.Root) error {
+	switch {
+	case f.Number <= r.Forgotten:
+		return fmt.Errorf("%w: order %d to forget a node, and the last was %d", ErrProposal, f.Number, r.Forgotten)
+	case !slices.Contains(r.Members, f.Address):
+		return fmt.Errorf("%w: no member has the address %q", ErrProposal, f.Address[:min(len(f.Address), maxAddressBytes)])
+	}
+	return nil
 }
 
 // Forget has a node forget another one, as an operator.

@@ -154,6 +154,8 @@ func (n *Node) settle(stored record.State) {
 	}
 	there := stored.Get(t.g.Number)
 	switch {
+	case there == nil && !stored.Extends(n.state):
+		return // the store forgot, and perhaps this one too: it says nothing of what became of it
 	case there == nil && n.tentative.g.After(stored.Newest()) == nil:
 		return // reconcile tries again
 	case there != nil && there.Hash() == t.g.Hash():

@@ -96,6 +96,9 @@ func (n *Node) gather(s Shares) (peer.Keys, []ShareStatus, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if len(s.Shares) == 0 {
+		return nil, nil, fmt.Errorf("%w: none is given", record.ErrShare)
+	}
 	for _, one := range s.Shares {
 		g := r.gathered[one.Generation]
 		if g == nil {

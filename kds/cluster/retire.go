@@ -24,6 +24,8 @@ func (n *Node) Retire(ctx context.Context, b []byte) error {
 	switch {
 	case err != nil:
 		return err
+	case state.Retired[g.Number]:
+		return nil // done before: whoever shows it again has nothing written down
 	case g.Number >= current:
 		return fmt.Errorf("%w: generation %d is the current one of this node", ErrProposal, g.Number)
 	}

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -134,13 +136,18 @@ func (n *Node) shareOrders(ctx context.Context) error {
 		return err
 	}
 	if len(theirs) > 0 {
-		_, err := n.o.Orders.Apply(ctx, theirs)
-		if err == nil {
+		got, err := n.o.Orders.Apply(ctx, theirs)
+		mine := n.o.Orders.Orders()
+		switch {
+		case err == nil:
 			n.o.Logger.Info("orders of the operator came from another node")
-			err = n.o.Audit.Append(audit.Entry{Event: audit.Ordered, Orders: n.o.Orders.Orders().Number, Reason: "from another node"})
-		}
-		if !errors.Is(err, orders.ErrNumber) {
+			return n.o.Audit.Append(audit.Entry{Event: audit.Ordered, Orders: mine.Number, Reason: "from another node"})
+		case !errors.Is(err, orders.ErrNumber):
 			return err
+		case got.Number == mine.Number && reflect.DeepEqual(got, mine):
+			return nil // the same in another wrapping: either may stay
+		case got.Number == mine.Number:
+			return fmt.Errorf("orders %d of another node are not those of this node: sign orders with a higher number", mine.Number)
 		}
 	}
 	return n.ledger.Update(ctx, []string{ordersName}, func(t *ledger.Tx) error {

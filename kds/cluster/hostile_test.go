@@ -1,0 +1,200 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coffer-fs/coffer/kds/attest"
+	"github.com/coffer-fs/coffer/kds/cluster"
+	"github.com/coffer-fs/coffer/kds/cluster/kv"
+	"github.com/coffer-fs/coffer/kds/cluster/record"
+	"github.com/coffer-fs/coffer/kds/orders"
+)
+
+// No audit, no birth: not later either, when the node is started again and the
+// log can be written.
+func TestBirthWithoutAudit(t *testing.T) {
+	w := newWorld(t, "")
+	p := release(t, build)
+	a := w.start(t, p, "", nil)
+	a.until("looked", func(cluster.Status) bool { _, err := a.Propose(ctx, 1); return err == nil })
+	a.audit.mu.Lock()
+	a.audit.err = errors.New("disk is full")
+	a.audit.mu.Unlock()
+	if _, _, err := w.person(a).Make(ctx, 1, w.operator); err == nil {
+		t.Fatal("a birth that was not written down")
+	}
+	a.stop()
+	again := w.start(t, p, a.o.Dir, nil)
+	again.until("looked", func(cluster.Status) bool { _, err := again.Propose(ctx, 1); return err == nil || again.Current() != 0 })
+	if s, err := again.Status(); err != nil || s.State != cluster.Unborn {
+		t.Errorf("%+v %v", s, err)
+	}
+}
+
+// lossy is a store that makes the next generation and says nothing of it, and
+// then shows none at all for as long as it is blank.
+type lossy struct {
+	kv.Store
+	mu    sync.Mutex
+	armed bool
+	blank bool
+}
+
+func (l *lossy) Commit(ctx context.Context, ifs []kv.If, puts []kv.Put) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.blank {
+		return false, kv.ErrUnreachable
+	}
+	done, err := l.Store.Commit(ctx, ifs, puts)
+	if l.armed && strings.HasPrefix(puts[0].Name, "generation/") {
+		l.armed, l.blank = false, true
+		return false, kv.ErrUnreachable
+	}
+	return done, err
+}
+
+func (l *lossy) List(ctx context.Context, prefix string) ([]kv.Named, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.blank && prefix == "generation/" {
+		return nil, nil
+	}
+	return l.Store.List(ctx, prefix)
+}
+
+func (l *lossy) set(armed, blank bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.armed, l.blank = armed, blank
+}
+
+// A store that shows nothing for a while, just when the outcome of a rotation is
+// unknown, does not have the only node that holds the new key destroy it.
+func TestRotationOfUnknownOutcomeInAStoreThatForgets(t *testing.T) {
+	w := newWorld(t, "")
+	l := &lossy{Store: w.store}
+	a := w.start(t, release(t, build), "", func(o *cluster.Options) { o.Store = l })
+	w.birth(a)
+	l.set(true, false)
+	if _, _, err := w.person(a).Make(ctx, 2, w.operator); err == nil {
+		t.Fatal("the rotation is certain")
+	}
+	a.until("aware of it", func(s cluster.Status) bool { return s.Store != "" })
+	l.set(false, false)
+	a.until("of generation 2", func(s cluster.Status) bool { return s.Current == 2 })
+}
+
+// slow is a platform whose evidence takes until it is let go.
+type slow struct {
+	cpu
+	entered, leave chan struct{}
+}
+
+func (s slow) Quote(d attest.ReportData) (attest.Evidence, error) {
+	select {
+	case s.entered <- struct{}{}:
+		<-s.leave
+	default:
+	}
+	return s.cpu.Quote(d)
+}
+
+// Anybody may ask for a proposal; keys are given while the node makes its
+// evidence.
+func TestKeysWhileProposing(t *testing.T) {
+	w := newWorld(t, "")
+	p := slow{release(t, build), make(chan struct{}), make(chan struct{})}
+	a := w.start(t, p, "", nil)
+	w.birth(a)
+	go func() { _, _ = a.Propose(ctx, 2) }()
+	<-p.entered
+	got := make(chan error, 1)
+	go func() { _, err := a.Key(ctx, 1); got <- err }()
+	select {
+	case err := <-got:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("no key while the node makes evidence of a proposal")
+	}
+	close(p.leave)
+}
+
+// The same orders in two wrappings, which anybody on the way can make, are not
+// exchanged for one another for ever.
+func TestOrdersInTwoWrappings(t *testing.T) {
+	w := newWorld(t, "")
+	text, err := orders.Sign(orders.Orders{Number: 1}, w.operator)
+	must(t, err)
+	other, err := orders.Sign(orders.Orders{Number: 1, MinEvaluationNumber: 1}, w.operator)
+	must(t, err)
+	start := func(text []byte) *node {
+		k, err := orders.Open(ctx, orders.File(t.TempDir()+"/orders.json"), w.config.Operators)
+		must(t, err)
+		_, err = k.Apply(ctx, text)
+		must(t, err)
+		return w.start(t, release(t, build), "", func(o *cluster.Options) { o.Orders = k })
+	}
+	a := start(text)
+	w.birth(a)
+	b := start(slices.Concat([]byte(" "), text))
+	b.until("a member", is(cluster.Member))
+	a.enrolled(2)
+	number := func() uint64 {
+		t.Helper()
+		must(t, a.ShareOrders(ctx))
+		must(t, b.ShareOrders(ctx))
+		r, err := a.Ledger().Peek(ctx)
+		must(t, err)
+		return r.Number
+	}
+	if first, again := number(), number(); first != again {
+		t.Errorf("the ledger changes without end: root %d, then %d", first, again)
+	}
+	third := start(other)
+	third.until("a member", is(cluster.Member))
+	if err := third.ShareOrders(ctx); err == nil {
+		t.Error("other orders with the same number are no error")
+	}
+}
+
+// Nobody has the audit log say that a custodian gave his share by giving none,
+// or writes a line into it by showing again what an operator once signed.
+func TestAuditLinesOfStrangers(t *testing.T) {
+	w := newWorld(t, "")
+	a := w.start(t, release(t, build), "", nil)
+	g := w.birth(a)
+	p := w.person(a)
+	_, _, err := p.Make(ctx, 2, w.operator)
+	must(t, err)
+	a.until("of generation 2", func(s cluster.Status) bool { return s.Current == 2 })
+	a.enrolled(1)
+	must(t, p.Retire(ctx, g.Hash(), w.operator))
+	must(t, p.Forget(ctx, a.o.Address, 1, w.operator))
+	before := len(a.audit.lines())
+	must(t, p.Retire(ctx, g.Hash(), w.operator))
+	if err := p.Forget(ctx, a.o.Address, 1, w.operator); err == nil {
+		t.Error("an order was taken twice")
+	}
+	if after := len(a.audit.lines()); after != before {
+		t.Errorf("%d lines for what was done before", after-before)
+	}
+	a.stop()
+
+	waiting := w.start(t, release(t, build), "", nil)
+	waiting.until("waiting", is(cluster.Waiting))
+	if _, err := waiting.Share(ctx, cluster.Shares{Custodian: "c0"}); !errors.Is(err, record.ErrShare) {
+		t.Errorf("no share is taken: %v", err)
+	}
+	if e := waiting.audit.events(); slices.ContainsFunc(e, func(s string) bool { return strings.Contains(s, "c0") }) {
+		t.Errorf("%q", e)
+	}
+}
