@@ -172,6 +172,11 @@ func (f *Tree) Link(ctx context.Context, i, dir Ino, name string) (Attr, error) 
 	}
 	h := f.hold(i) // or it might go meanwhile, if it has no name yet
 	defer f.drop(ctx, h)
+	if f.isOrphan(h) {
+		if err := f.keepTimes(ctx, h); err != nil {
+			return Attr{}, wrap(err)
+		}
+	}
 	var a Attr
 	err := f.update(ctx, func(tx *store.Tx) (err error) {
 		a, err = f.link(tx, i, dir, name)
@@ -192,7 +197,21 @@ func (f *Tree) named(ctx context.Context, h *file) {
 	f.setOrphan(h, false)
 	if a, err := f.GetAttr(ctx, h.ino); err == nil && a.Links == 0 {
 		f.setOrphan(h, true)
+		return
 	}
+	_ = f.keepTimes(ctx, h) // those set meanwhile; what fails here fails everybody's next change
+}
+
+// keepTimes has the times flushed that were set while the file had no name.
+func (f *Tree) keepTimes(ctx context.Context, h *file) error {
+	if err := f.admit(ctx, fileCost); err != nil {
+		return err
+	}
+	defer f.admitted(fileCost)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f.note(h)
+	return nil
 }
 
 func (f *Tree) link(tx *store.Tx, i, dir Ino, name string) (Attr, error) {

@@ -144,11 +144,15 @@ func (f *Tree) background(ctx context.Context) {
 	}
 	tick := time.NewTicker(f.options.CommitEvery)
 	defer tick.Stop()
+	kicks, gathered := f.reapKick, (<-chan time.Time)(nil)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-f.reapKick:
+		case <-kicks: // and no other until these are reaped
+			kicks, gathered = nil, time.After(reapDelay)
+		case <-gathered:
+			kicks, gathered = f.reapKick, nil
 			f.reapForgotten(ctx)
 		case <-tick.C:
 			if err := f.Sync(ctx); err != nil && ctx.Err() == nil {

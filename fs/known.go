@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/coffer-fs/coffer/store"
 )
@@ -15,6 +16,11 @@ import (
 //
 // Whoever sets it calls Forgotten for each inode that is no longer known.
 func (f *Tree) KeepKnown(known func(Ino) bool) { f.known = known }
+
+// reapDelay is how long those that were forgotten are gathered: a kernel forgets the
+// files of a tree that is deleted one by one, and each alone would cost an Update and
+// a goroutine that is woken.
+const reapDelay = 20 * time.Millisecond
 
 // Forgotten says that an inode is no longer known. It does not wait.
 func (f *Tree) Forgotten(i Ino) {

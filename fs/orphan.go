@@ -201,6 +201,12 @@ func (f *Tree) unnamed(ctx context.Context, i Ino) {
 	f.drop(ctx, h)
 }
 
+func (f *Tree) isOrphan(h *file) bool {
+	f.filesMu.Lock()
+	defer f.filesMu.Unlock()
+	return h.orphan
+}
+
 func (f *Tree) setOrphan(h *file, orphan bool) {
 	f.filesMu.Lock()
 	defer f.filesMu.Unlock()

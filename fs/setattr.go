@@ -66,7 +66,8 @@ func (s SetAttr) onlyTimes() bool {
 
 // setTimes buffers times as it buffers data: a kernel that keeps times itself sends
 // them each time it sends data. It reports whether it did: not for directories, nor
-// after an error, which the caller then comes upon itself.
+// after an error, which the caller then comes upon itself. Those of a file without a
+// name, which a kernel sends after each unlink, stay in memory unless it is given one.
 func (f *Tree) setTimes(ctx context.Context, h *file, s SetAttr) bool {
 	if f.options.ReadOnly || f.admit(ctx, fileCost) != nil {
 		return false
@@ -82,7 +83,9 @@ func (f *Tree) setTimes(ctx context.Context, h *file, s SetAttr) bool {
 		return false // 0 stands for none
 	}
 	h.mtime, h.atime, h.ctime = n.mtime, n.atime, n.ctime
-	f.note(h)
+	if !f.isOrphan(h) {
+		f.note(h)
+	}
 	return true
 }
 

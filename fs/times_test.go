@@ -2,6 +2,7 @@ package fs_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -140,5 +141,35 @@ func TestForgottenTogether(t *testing.T) {
 	}
 	if left := st.Space().Used - used; left > 1<<20 {
 		t.Errorf("%d bytes are left", left)
+	}
+}
+
+// Times of a file without a name stay in memory: they are seen, and go with it to its
+// first name, before anything later.
+func TestTimesOfUnnamed(t *testing.T) {
+	ctx := context.Background()
+	f, st := newFS(t)
+	tree := f.Tree()
+	file, a, err := tree.MakeUnnamed(ctx, cofs.RootIno, cofs.NewNode{Mode: 0o100644})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := time.Unix(1e9, 5)
+	if a, err = tree.SetAttr(ctx, a.Ino, cofs.SetAttr{Atime: &old, Mtime: &old}); err != nil || !a.Mtime.Equal(old) {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	if a, err = tree.Link(ctx, a.Ino, cofs.RootIno, "file"); err != nil || !a.Mtime.Equal(old) {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	if err := errors.Join(st.Commit(ctx), file.Close()); err != nil { // of the volume alone: nothing is flushed
+		t.Fatal(err)
+	}
+	again, err := cofs.Open(ctx, st, cofs.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := again.Tree().GetAttr(ctx, a.Ino)
+	if err := errors.Join(err, again.Close()); err != nil || !b.Mtime.Equal(old) || !b.Atime.Equal(old) {
+		t.Errorf("opened again: %+v, %v", b, err)
 	}
 }

@@ -252,9 +252,35 @@ func (s *Store) Commit(ctx context.Context) error {
 	return s.anchorCommit(ctx, want)
 }
 
-// commitTogether is commitTo for who does not hold syncMu: whoever holds it
-// commits for all who came meanwhile.
+// commitTogether is commitTo for who does not hold syncMu. One commits for all who
+// came before it began, and tells all of them at once: were they to pass a lock on
+// from one to the next, the group behind them would begin when the last had it.
 func (s *Store) commitTogether(ctx context.Context, want uint64) error {
+	for {
+		s.mu.Lock()
+		if err := s.usable(); err != nil || s.log.durable >= want {
+			s.mu.Unlock()
+			return err
+		}
+		under := s.committing
+		if under == nil {
+			s.committing = make(chan struct{})
+			s.mu.Unlock()
+			return s.commitForAll(ctx, want)
+		}
+		s.mu.Unlock()
+		<-under
+	}
+}
+
+// commitForAll is commitTo by the one whom the others wait for.
+func (s *Store) commitForAll(ctx context.Context, want uint64) error {
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		close(s.committing)
+		s.committing = nil
+	}()
 	s.syncMu.Lock()
 	defer s.syncMu.Unlock()
 	return s.commitTo(ctx, want)

@@ -67,6 +67,7 @@ type Store struct {
 	snapshots      snapshotSet
 	failure        error // final
 	closed         bool
+	committing     chan struct{} // closed when the commit that others wait for ends; nil if there is none
 
 	asked uint64 // batches when syncsOften was asked last
 
