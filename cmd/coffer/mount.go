@@ -19,10 +19,10 @@ import (
 
 type mountFlags struct {
 	enclaveFlags
-	foreground, readOnly, allowOther, debug bool
-	logFile, metrics                        string
-	readyFD                                 int   // see background
-	given                                   []int // see detach
+	foreground, readOnly, allowOther, noACL, debug bool
+	logFile, metrics                               string
+	readyFD                                        int   // see background
+	given                                          []int // see detach
 }
 
 func newMount() *cobra.Command {
@@ -60,6 +60,7 @@ no longer is, or at the second signal.`,
 	c.Flags().BoolVar(&f.foreground, "foreground", false, "stay, and unmount at SIGTERM or SIGINT")
 	c.Flags().BoolVar(&f.readOnly, "read-only", false, "mount read-only")
 	c.Flags().BoolVar(&f.allowOther, "allow-other", false, "let other users use it too")
+	c.Flags().BoolVar(&f.noACL, "no-acl", false, "neither show nor obey access control lists: listing is faster")
 	c.Flags().BoolVar(&f.debug, "fuse-debug", false, "log every request, names included")
 	c.Flags().StringVar(&f.logFile, "log-file", "", "file that the background process logs to")
 	c.Flags().StringVar(&f.metrics, "metrics.listen", "", "serve /metrics for Prometheus on this address: how full the volume is, how a migration stands")
@@ -106,7 +107,8 @@ func (f *mountFlags) serve(c *cobra.Command, volume, dir string) error {
 	}
 	dir = abs(dir)
 	m, err := mount.New(v.FS, dir, mount.Options{
-		AllowOther: f.allowOther, ReadOnly: o.ReadOnly, Name: mountSource(volume), Logger: o.Logger, Debug: f.debug,
+		AllowOther: f.allowOther, ReadOnly: o.ReadOnly, NoACL: f.noACL,
+		Name: mountSource(volume), Logger: o.Logger, Debug: f.debug,
 	})
 	if err != nil {
 		return errors.Join(err, v.Close())

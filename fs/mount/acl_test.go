@@ -10,6 +10,9 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/coffer-fs/coffer/fs"
+	"github.com/coffer-fs/coffer/fs/mount"
 )
 
 // aclOf is an access control list: tag, permissions and id of each entry.
@@ -92,3 +95,44 @@ func aclTest(t *testing.T, dir string) {
 
 func TestACL(t *testing.T)                 { aclTest(t, mounted(t)) }
 func TestACLOnPlainDirectory(t *testing.T) { aclTest(t, t.TempDir()) }
+
+// Without access control lists there are none to the kernel, whatever is in the volume,
+// and other extended attributes are as they were.
+func TestNoACL(t *testing.T) {
+	f := newFS(t, 1<<30)
+	list := aclOf([3]uint32{1, 6, nobody}, [3]uint32{2, 7, 1234}, [3]uint32{4, 4, nobody}, [3]uint32{16, 7, nobody}, [3]uint32{32, 0, nobody})
+	const access, user = "system.posix_acl_access", "user.colour"
+	check(t, f.WriteFile("file", nil, 0o600))
+	ctx, tree := t.Context(), f.Tree()
+	a, err := tree.Lookup(ctx, fs.RootIno, "file")
+	check(t, err)
+	check(t, tree.SetXattr(ctx, a.Ino, access, list, 0))
+
+	file := filepath.Join(showWith(t, f, mount.Options{AllowOther: true, NoACL: true}), "file")
+	check(t, unix.Setxattr(file, user, []byte("blue"), 0))
+	b := make([]byte, 1000)
+	if _, err := unix.Getxattr(file, access, b); !errors.Is(err, unix.EOPNOTSUPP) {
+		t.Errorf("get: %v", err)
+	}
+	if err := unix.Setxattr(file, access, list, 0); !errors.Is(err, unix.EOPNOTSUPP) {
+		t.Errorf("set: %v", err)
+	}
+	if err := unix.Removexattr(file, access); !errors.Is(err, unix.EOPNOTSUPP) {
+		t.Errorf("remove: %v", err)
+	}
+	n, err := unix.Listxattr(file, b)
+	if err != nil || string(b[:n]) != user+"\x00" {
+		t.Errorf("list: %q, %v", b[:n], err)
+	}
+	umask := syscall.Umask(0o027)
+	defer syscall.Umask(umask)
+	made := filepath.Join(filepath.Dir(file), "made")
+	check(t, os.WriteFile(made, nil, 0o666))
+	if st, err := os.Stat(made); err != nil || st.Mode().Perm() != 0o640 {
+		t.Errorf("made under a umask of 027: %v, %v", st.Mode(), err)
+	}
+	kept, err := tree.GetXattr(ctx, a.Ino, access)
+	if err != nil || !bytes.Equal(kept, list) {
+		t.Errorf("the list became %x, %v", kept, err)
+	}
+}

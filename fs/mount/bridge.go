@@ -22,6 +22,7 @@ type bridge struct {
 	logger   *slog.Logger
 	server   *fuse.Server // set by Init, before any request
 	branches []*branch    // by index, the first one's root is the mount's; constant
+	noACL    bool         // see Options; constant
 }
 
 func newBridge(f *fs.FS, l *slog.Logger) *bridge {

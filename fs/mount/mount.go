@@ -45,6 +45,10 @@ type Options struct {
 	AllowOther bool
 	// ReadOnly mounts read-only.
 	ReadOnly bool
+	// NoACL leaves access control lists alone, as ext4 does with noacl: they can be
+	// neither seen nor set, and modes alone say who may do what. It spares the kernel
+	// a request for each file that it comes to know.
+	NoACL bool
 	// Name is shown as the source of the mount. Default: coffer.
 	Name string
 	// Logger receives what FUSE has to say. Default: silent.
@@ -93,7 +97,7 @@ func New(f *fs.FS, point string, o Options) (*Mount, error) {
 		DirectMountFlags:         syscall.MS_NOSUID | syscall.MS_NODEV,
 		Logger:                   log.New(logWriter{o.Logger}, "", 0),
 		Debug:                    o.Debug,
-		EnableAcl:                true,
+		EnableAcl:                !o.NoACL,
 		// There is no file to splice from, and finding that out takes four
 		// calls of the system for every read.
 		DisableSplice:     true,
@@ -104,6 +108,7 @@ func New(f *fs.FS, point string, o Options) (*Mount, error) {
 		fuseOptions.DirectMountFlags |= syscall.MS_RDONLY
 	}
 	b := newBridge(f, o.Logger)
+	b.noACL = o.NoACL
 	server, err := fuse.NewServer(b, point, fuseOptions)
 	if err != nil {
 		return nil, fmt.Errorf("mount on %q: %w", point, explain(err, o))

@@ -72,8 +72,13 @@ func openFS(t *testing.T, st *store.Store) *fs.FS {
 // show mounts f until the end of the test.
 func show(t *testing.T, f *fs.FS) string {
 	t.Helper()
+	return showWith(t, f, mount.Options{AllowOther: true})
+}
+
+func showWith(t *testing.T, f *fs.FS, o mount.Options) string {
+	t.Helper()
 	dir := t.TempDir()
-	m, err := mount.New(f, dir, mount.Options{AllowOther: true})
+	m, err := mount.New(f, dir, o)
 	check(t, err)
 	t.Cleanup(func() {
 		if err := m.Unmount(); err != nil {

@@ -12,7 +12,16 @@ import (
 // supported" for the answer for all files, and asks for the next one otherwise.
 const labelName = "security.selinux"
 
+// listPrefix begins the names of what access control lists are kept in.
+const listPrefix = "system.posix_acl_"
+
+// hidden reports whether an extended attribute is none on this mount.
+func (b *bridge) hidden(name string) bool { return b.noACL && strings.HasPrefix(name, listPrefix) }
+
 func (b *bridge) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, name string, dest []byte) (uint32, fuse.Status) {
+	if b.hidden(name) {
+		return 0, fuse.Status(syscall.EOPNOTSUPP)
+	}
 	br, i := b.at(in.NodeId)
 	v, err := br.GetXattr(background, i, name)
 	if name == labelName && errors.Is(err, syscall.ENODATA) {
@@ -40,6 +49,9 @@ func (b *bridge) ListXAttr(_ <-chan struct{}, in *fuse.InHeader, dest []byte) (u
 	}
 	var list strings.Builder
 	for _, n := range names {
+		if b.hidden(n) {
+			continue
+		}
 		list.WriteString(n)
 		list.WriteByte(0)
 	}
@@ -47,11 +59,17 @@ func (b *bridge) ListXAttr(_ <-chan struct{}, in *fuse.InHeader, dest []byte) (u
 }
 
 func (b *bridge) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string, data []byte) fuse.Status {
+	if b.hidden(name) {
+		return fuse.Status(syscall.EOPNOTSUPP)
+	}
 	br, i := b.at(in.NodeId)
 	return b.status("setxattr", in.NodeId, br.SetXattr(background, i, name, data, in.Flags))
 }
 
 func (b *bridge) RemoveXAttr(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
+	if b.hidden(name) {
+		return fuse.Status(syscall.EOPNOTSUPP)
+	}
 	br, i := b.at(in.NodeId)
 	return b.status("removexattr", in.NodeId, br.RemoveXattr(background, i, name))
 }
