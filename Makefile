@@ -70,6 +70,7 @@ cluster:
 .PHONY: s3
 s3: versitygw
 	$(GO) test ./store/host/s3/... -count=1 -v -timeout 30m -s3.rounds=$(ROUNDS)
+	$(GO) test ./store -run Bucket -count=1 -v -timeout 30m -crash.cuts=$$((4000 * $(ROUNDS)))
 
 .PHONY: versitygw
 versitygw: $(VERSITYGW)

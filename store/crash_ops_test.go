@@ -14,7 +14,8 @@ import (
 type operator struct {
 	writer
 	progress  *progress
-	far       *far // a host process that dies now and then, if there is one
+	far       *far    // a host process that dies now and then, if there is one
+	bucket    *bucket // an object store, if there is one
 	plan      operations
 	others    sync.WaitGroup // what goes on beside the steps
 	migrating atomic.Bool
@@ -49,6 +50,9 @@ func (o *operator) step(depth int) error {
 	o.progress.start(moment{m.state + 1, m.keeps, m.size})
 	if o.far != nil && o.r.IntN(8) == 0 {
 		o.far.countdown.Store(1 + o.r.Int64N(8))
+	}
+	if o.bucket != nil {
+		o.bucket.keep("a step")
 	}
 	switch p := o.r.IntN(100); {
 	case p < 8:

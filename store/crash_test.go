@@ -57,8 +57,8 @@ func TestCrash(t *testing.T) {
 // twenty runs that it cuts.
 const outcomesPerRound = 4000
 
-// TestCrashFor is TestCrash, TestCrashRemote, TestA36_ReorderUnsynced and TestFaults
-// for as long as -crash.for says.
+// TestCrashFor is TestCrash, TestCrashRemote, TestCrashBucket, TestA36_ReorderUnsynced,
+// TestFaults and TestFaultsOfBucket for as long as -crash.for says.
 func TestCrashFor(t *testing.T) {
 	seed, cuts, faults, runs := newSeed(t), 0, 0, uint64(0)
 	var m matrix
@@ -72,8 +72,11 @@ func TestCrashFor(t *testing.T) {
 			n, _ := crashRemoteRun(t, seed+runs, math.MaxInt)
 			cuts += n
 		}
+		if runs%20 == 15 {
+			cuts += crashBucketRun(t, seed+runs, math.MaxInt)
+		}
 		if runs%200 == 100 {
-			faults += failAll(t, seed+runs, math.MaxInt)
+			faults += failAll(t, seed+runs, math.MaxInt) + failAllRequests(t, seed+runs, math.MaxInt)
 		}
 	}
 	t.Logf("%d cuts in %d runs; %v; %d faults", cuts, runs, &m, faults)
@@ -95,6 +98,7 @@ type recorder struct {
 	created atomic.Bool
 	left    *store.Store // which was not closed
 	far     *far         // the host process that has the disk, if one has
+	bucket  *bucket      // the object store that has it, if one has
 	progress
 
 	mu    sync.Mutex
@@ -249,8 +253,11 @@ func (r *recorder) now() *memhost.Host {
 
 // volume is what a store opens to be recorded.
 func (r *recorder) volume() host.Volume {
-	if r.far != nil {
+	switch {
+	case r.far != nil:
 		return r.far.volume
+	case r.bucket != nil:
+		return r.bucket.volume
 	}
 	return r
 }
@@ -296,7 +303,7 @@ func (p plan) record(rec *recorder, r *rand.Rand) (*history, error) {
 			return h, err
 		}
 		steps := min(left, 1+r.IntN(p.steps))
-		o := &operator{writer: writer{history: h, s: s, r: r, keys: p.keys, slots: p.slots}, progress: &rec.progress, far: rec.far, plan: p.operations}
+		o := &operator{writer: writer{history: h, s: s, r: r, keys: p.keys, slots: p.slots}, progress: &rec.progress, far: rec.far, bucket: rec.bucket, plan: p.operations}
 		err = o.run(steps)
 		if err := errors.Join(err, o.wait()); err != nil {
 			return h, err
@@ -466,8 +473,14 @@ func (c *cut) verify(h *memhost.Host, r *rand.Rand) error {
 	return c.closed(h, w.history, r)
 }
 
+// listed is a host that says which segments it has.
+type listed interface {
+	host.Volume
+	SegmentIDs() []host.SegmentID
+}
+
 // goOn checks and changes the open volume.
-func (c *cut) goOn(h *memhost.Host, w *writer) error {
+func (c *cut) goOn(h listed, w *writer) error {
 	if err := checked(w.s, h); err != nil {
 		return err
 	}
@@ -506,7 +519,7 @@ func (c *cut) goOn(h *memhost.Host, w *writer) error {
 }
 
 // closed looks at the volume after it was closed.
-func (c *cut) closed(h *memhost.Host, now *history, r *rand.Rand) error {
+func (c *cut) closed(h listed, now *history, r *rand.Rand) error {
 	readOnly := r.IntN(2) == 0
 	s, err := c.open(h, c.anchor, readOnly)
 	if err != nil {
@@ -524,11 +537,19 @@ func (c *cut) closed(h *memhost.Host, now *history, r *rand.Rand) error {
 }
 
 // checked verifies and recounts everything, and looks for orphans.
-func checked(s *store.Store, h *memhost.Host) error {
+func checked(s *store.Store, h listed) error {
 	if _, err := s.Check(bg, nil); err != nil {
 		return err
 	}
-	var err error
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // a delete may be under way
+		err := orphans(s, h)
+		if err == nil || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
+func orphans(s *store.Store, h listed) (err error) {
 	s.Settled(func(ids []host.SegmentID) {
 		for _, id := range h.SegmentIDs() {
 			if !slices.Contains(ids, id) {

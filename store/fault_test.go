@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -84,34 +85,48 @@ type faultRun struct {
 	rule   faulthost.Rule
 	seed   uint64
 	faulty *faulthost.Host
+	volume host.Volume // that fails; of it are errors that are one of these
+	errs   []error
 	progress
 	history
+}
+
+// ofFault reports whether the fault explains an error.
+func (f *faultRun) ofFault(err error) bool {
+	return slices.ContainsFunc(f.errs, func(e error) bool { return errors.Is(err, e) })
 }
 
 func (f *faultRun) run() error {
 	r := rand.New(rand.NewPCG(f.seed, 3))
 	inner := memhost.New(memhost.Options{})
 	f.faulty = faulthost.New(inner)
+	f.volume, f.errs = f.faulty, []error{faulthost.ErrInjected}
+	f.faulty.Add(f.rule)
+	return f.runOn(inner, r)
+}
+
+// runOn makes a volume and works on it while it fails, and looks at what there is
+// without.
+func (f *faultRun) runOn(healthy listed, r *rand.Rand) error {
 	f.history = *newHistory()
 	create := store.CreateOptions{Capacity: 64 << 20, Secret: storetest.Secret("test")}
 	f.sizes = []int64{create.Capacity}
 	o := store.Options{Unlocker: newestSlot{}, NodeCacheBytes: 1, FrameCacheBytes: 1, CheckpointBytes: 64 << 10, Takeover: true}
-	f.faulty.Add(f.rule)
-	err := store.Create(bg, f.faulty, create)
+	err := store.Create(bg, f.volume, create)
 	if err == nil {
 		err = f.sessions(o, r)
 	}
-	if err != nil && !errors.Is(err, faulthost.ErrInjected) {
+	if err != nil && !f.ofFault(err) {
 		return err
 	}
-	return f.reopen(inner, create, o)
+	return f.reopen(healthy, create, o)
 }
 
 // sessions opens the volume twice. It returns errors of opening, and all that
 // should not be.
 func (f *faultRun) sessions(o store.Options, r *rand.Rand) error {
 	for range 2 {
-		s, err := store.Open(bg, f.faulty, o)
+		s, err := store.Open(bg, f.volume, o)
 		if err != nil {
 			return err
 		}
@@ -146,14 +161,14 @@ func (f *faultRun) sessions(o store.Options, r *rand.Rand) error {
 // of the fault, but a volume that failed for good says so and can still be
 // read.
 func (f *faultRun) tolerate(s *store.Store, err error) error {
-	if err != nil && !errors.Is(err, faulthost.ErrInjected) {
+	if err != nil && !f.ofFault(err) {
 		return fmt.Errorf("an error of no fault: %w", err)
 	}
 	final := s.Err()
 	if final == nil {
 		return nil
 	}
-	if !errors.Is(final, store.ErrReadOnly) || !errors.Is(final, faulthost.ErrInjected) {
+	if !errors.Is(final, store.ErrReadOnly) || !f.ofFault(final) {
 		return fmt.Errorf("the final error is: %w", final)
 	}
 	for _, again := range []error{
@@ -174,7 +189,7 @@ func (f *faultRun) tolerate(s *store.Store, err error) error {
 func justError(_ store.Snapshot, err error) error { return err }
 
 // reopen looks at what a healthy host has.
-func (f *faultRun) reopen(inner *memhost.Host, create store.CreateOptions, o store.Options) error {
+func (f *faultRun) reopen(inner listed, create store.CreateOptions, o store.Options) error {
 	s, err := store.Open(bg, inner, o)
 	if errors.Is(err, store.ErrNoVolume) {
 		if w, err := inner.Acquire(bg, host.AcquireOptions{Takeover: true}); err != nil || w.Release(bg) != nil {

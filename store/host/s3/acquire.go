@@ -358,11 +358,24 @@ func (w *writer) release(ctx context.Context) error {
 		}
 		return nil // the call that failed said so
 	}
-	if err := w.sweepOnce(ctx); err != nil { // whoever comes next finds a volume that was released, and does not look
-		w.volume.options.Logger.Warn("delete what earlier writers left", "error", err)
-	}
+	w.tidy(ctx)
 	if err := w.fold(ctx, true); err != nil {
 		return err
 	}
 	return w.dir.endJournal()
+}
+
+// tidy leaves no object that nobody needs, as far as that can be done: whoever comes
+// next finds a volume that was released, and does not look for any.
+func (w *writer) tidy(ctx context.Context) {
+	err := w.sweepOnce(ctx)
+	if err == nil {
+		err = w.fold(ctx, false)
+	}
+	if err == nil {
+		err = w.awaitDeletes(ctx)
+	}
+	if err != nil && ctx.Err() == nil {
+		w.volume.options.Logger.Warn("delete what nobody needs", "error", err)
+	}
 }

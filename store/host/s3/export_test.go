@@ -2,7 +2,6 @@ package s3
 
 import (
 	"crypto/sha256"
-	"time"
 
 	"github.com/coffer-fs/coffer/store/host"
 )
@@ -23,12 +22,6 @@ func Abandon(w host.Writer) {
 // FoldOften makes a new head of every few entries.
 func FoldOften(o Options, entries int) Options {
 	o.foldEntries = entries
-	return o
-}
-
-// Hasty makes requests again after a millisecond.
-func Hasty(o Options) Options {
-	o.pause = time.Millisecond
 	return o
 }
 

@@ -35,6 +35,12 @@ func (w *writer) forget(ctx context.Context, more bool) error {
 	if err := w.sweepOnce(ctx); err != nil {
 		return err
 	}
+	return w.awaitDeletes(ctx)
+}
+
+// awaitDeletes waits until what nobody needs is gone, and tries again what could not
+// be deleted.
+func (w *writer) awaitDeletes(ctx context.Context) error {
 	w.mu.Lock()
 	err := w.waitFor(func() bool { return w.deletes == 0 })
 	left := w.garbage

@@ -339,7 +339,9 @@ func (s *state) lacks(j *journal) []*entry {
 	return j.entries
 }
 
-// checkShipped refuses to go on where a journal has what the volume lacks.
+// checkShipped refuses to go on where a journal has what the volume lacks. One of which
+// everything is shipped is removed, before the head says that there is another writer:
+// behind that its entries would look like those of a history that was given up.
 func (d *dir) checkShipped(s *state) error {
 	if d == nil || !d.locked {
 		return nil
@@ -352,7 +354,13 @@ func (d *dir) checkShipped(s *state) error {
 		return fmt.Errorf("%d changes in %q, and the volume went on without them: move that file away to give them up: %w",
 			n, filepath.Join(d.path, journalName), ErrUnshipped)
 	}
-	return nil
+	if j == nil {
+		return nil
+	}
+	if err := d.endJournal(); err != nil {
+		return err
+	}
+	return d.sync()
 }
 
 // resume ships what a process that is gone left in the journal, as that one would

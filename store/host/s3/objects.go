@@ -20,8 +20,7 @@ import (
 )
 
 const (
-	// pauseMin and pauseMax bound the pauses between tries, before jitter.
-	pauseMin = 20 * time.Millisecond
+	// pauseMax bounds the pauses between tries, before jitter.
 	pauseMax = 2 * time.Second
 	// maxReason is how much of the store's words is shown.
 	maxReason = 256
@@ -56,7 +55,7 @@ func newObjects(a address, o Options) (*objects, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrURL, err)
 	}
-	return &objects{client: c, http: t, bucket: a.bucket, prefix: a.prefix + "/", patience: o.Patience, pause: o.pause}, nil
+	return &objects{client: c, http: t, bucket: a.bucket, prefix: a.prefix + "/", patience: o.Patience, pause: o.Pause}, nil
 }
 
 func (b *objects) close() { b.http.close() }
@@ -177,24 +176,29 @@ func (b *objects) delete(ctx context.Context, names []string) error {
 // list calls fn for the names below a prefix of ours, without it, and the sizes, until
 // fn says false. Nothing but a sweep lists.
 func (b *objects) list(ctx context.Context, below string, fn func(name string, size int64) bool) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	prefix := b.prefix + below
-	last := ""
-	for o := range b.client.ListObjectsIter(withLimit(ctx, maxListPage), b.bucket, minio.ListObjectsOptions{Prefix: prefix, Recursive: true}) {
-		if o.Err != nil {
-			return b.classify("list "+below, o.Err)
+	prefix, last := b.prefix+below, ""
+	return b.retry(ctx, "list "+below, func(ctx context.Context) error { // goes on where the try before was cut off
+		ctx, cancel := context.WithCancel(withLimit(ctx, maxListPage))
+		defer cancel()
+		o := minio.ListObjectsOptions{Prefix: prefix, Recursive: true}
+		if last != "" {
+			o.StartAfter = prefix + last
 		}
-		name, ok := strings.CutPrefix(o.Key, prefix)
-		if !ok || name <= last { // pages that go back would never end
-			return fmt.Errorf("list %s: %.128q after %.128q: %w", below, name, last, ErrAnswer)
+		for o := range b.client.ListObjectsIter(ctx, b.bucket, o) {
+			if o.Err != nil {
+				return o.Err
+			}
+			name, ok := strings.CutPrefix(o.Key, prefix)
+			if !ok || name <= last { // pages that go back would never end
+				return &answerError{fmt.Errorf("list %s: %.128q after %.128q", below, name, last)}
+			}
+			last = name
+			if !fn(name, o.Size) {
+				return nil
+			}
 		}
-		last = name
-		if !fn(name, o.Size) {
-			return nil
-		}
-	}
-	return ctx.Err()
+		return ctx.Err()
+	})
 }
 
 // retry makes a request until there is an answer, with pauses that grow and
@@ -208,7 +212,7 @@ func (b *objects) retry(ctx context.Context, what string, try func(context.Conte
 		if err := ctx.Err(); err != nil {
 			return struct{}{}, backoff.Permanent(err)
 		}
-		err := b.classify(what, try(ctx))
+		err := b.classify(what, oneTry(ctx, try))
 		if err != nil && !isAgain(err) {
 			return struct{}{}, backoff.Permanent(err)
 		}
@@ -228,6 +232,18 @@ func (b *objects) retry(ctx context.Context, what string, try func(context.Conte
 		return context.Cause(ctx)
 	case isAgain(err):
 		return fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	return err
+}
+
+// oneTry makes a request once.
+func oneTry(ctx context.Context, try func(context.Context) error) error {
+	one, end := withTry(ctx)
+	defer end(nil)
+	err := try(one)
+	var failed failedTry
+	if err != nil && errors.As(context.Cause(one), &failed) {
+		return failed.error
 	}
 	return err
 }
@@ -273,7 +289,7 @@ func (b *objects) classify(what string, err error) error {
 		return fmt.Errorf("%s: %s: %w", what, words, errAbsent)
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		return fmt.Errorf("%s: %s: %w", what, words, ErrUnauthorized)
-	case status >= 500 || status == http.StatusTooManyRequests || status == http.StatusConflict || status == http.StatusRequestTimeout:
+	case isTransient(status):
 		return &againError{fmt.Errorf("%s: status %d, %s", what, status, words)}
 	}
 	return &answerError{fmt.Errorf("%s: status %d, %s", what, r.StatusCode, words)}

@@ -63,6 +63,7 @@ const (
 // Defaults and bounds of Options.
 const (
 	defaultPatience = time.Minute
+	defaultPause    = 20 * time.Millisecond
 	defaultTimeout  = 30 * time.Second
 	defaultBeat     = 5 * time.Second
 	defaultGrace    = 20 * time.Second
@@ -106,6 +107,9 @@ type Options struct {
 	// Patience is how long a call waits for a store that cannot be reached.
 	// Default 1 min.
 	Patience time.Duration
+	// Pause is the first before a request is made again, and the next ones are longer.
+	// Default 20 ms.
+	Pause time.Duration
 	// Timeout bounds one request, with a second more for each 256 KiB. Default
 	// 30 s.
 	Timeout time.Duration
@@ -123,8 +127,7 @@ type Options struct {
 	// Logger receives what an operator should know. Default: silent.
 	Logger *slog.Logger
 
-	foldEntries int           // how many entries make a new head pay; for tests
-	pause       time.Duration // the first before a request is made again; for tests
+	foldEntries int // how many entries make a new head pay; for tests
 }
 
 func (o Options) withDefaults() Options {
@@ -132,7 +135,7 @@ func (o Options) withDefaults() Options {
 		field *time.Duration
 		value time.Duration
 	}{
-		{&o.Patience, defaultPatience}, {&o.Timeout, defaultTimeout}, {&o.Beat, defaultBeat},
+		{&o.Patience, defaultPatience}, {&o.Pause, defaultPause}, {&o.Timeout, defaultTimeout}, {&o.Beat, defaultBeat},
 		{&o.Grace, defaultGrace}, {&o.Stale, defaultStale}, {&o.LagAge, defaultLagAge},
 	} {
 		if *d.field == 0 {
@@ -148,9 +151,6 @@ func (o Options) withDefaults() Options {
 	o.LagBytes = min(o.LagBytes, maxLag)
 	if o.foldEntries == 0 {
 		o.foldEntries = foldEntries
-	}
-	if o.pause == 0 {
-		o.pause = pauseMin
 	}
 	if o.Region == "" {
 		o.Region = "us-east-1"

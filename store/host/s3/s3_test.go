@@ -18,10 +18,11 @@ const url = "s3://bucket/volumes/v"
 // options are those of tests: whoever holds a volume answers soon, and is waited
 // for long, so that a busy machine changes nothing.
 func options(endpoint string) s3.Options {
-	return s3.Hasty(s3.Options{
+	return s3.Options{
 		Endpoint: endpoint, AccessKey: "test", SecretKey: "testtest",
 		Beat: 50 * time.Millisecond, Grace: time.Minute, Stale: -1, Patience: 30 * time.Second,
-	})
+		Pause: time.Millisecond,
+	}
 }
 
 // direct are options for a server that is reached without a wire.

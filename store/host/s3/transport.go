@@ -1,13 +1,17 @@
 package s3
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/xml"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/minio/minio-go/v7"
 )
 
 const (
@@ -69,14 +73,63 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := t.base.RoundTrip(r.WithContext(ctx))
 	if err != nil {
 		cancel()
+		endTry(r.Context(), err)
 		return nil, err
 	}
 	if resp.StatusCode/100 != 2 {
 		limit = maxWords
 	}
+	if isTransient(resp.StatusCode) {
+		defer cancel()
+		if err := refusedTry(r.Context(), resp); err != nil {
+			return nil, err
+		}
+		return resp, nil
+	}
 	limit = max(limit, maxWords)
 	resp.Body = &boundedBody{resp.Body, cancel, limit}
 	return resp, nil
+}
+
+// isTransient reports whether a status says that the request may be made again.
+func isTransient(status int) bool {
+	return status >= 500 || status == http.StatusTooManyRequests || status == http.StatusConflict || status == http.StatusRequestTimeout
+}
+
+type tryKey struct{}
+
+// withTry is the context of one try. What fails it ends it, so that the client of the
+// store does not wait before it gives up: pauses are made by who tries again.
+func withTry(ctx context.Context) (context.Context, context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	return context.WithValue(ctx, tryKey{}, cancel), cancel
+}
+
+// failedTry is the cause of the end of a try.
+type failedTry struct{ error }
+
+func endTry(ctx context.Context, err error) {
+	if cancel, ok := ctx.Value(tryKey{}).(context.CancelCauseFunc); ok {
+		cancel(failedTry{err})
+	}
+}
+
+// refusedTry ends a try with what the store said, which is read up to the limit.
+func refusedTry(ctx context.Context, resp *http.Response) error {
+	words, err := io.ReadAll(io.LimitReader(resp.Body, maxWords))
+	_ = resp.Body.Close()
+	resp.Body = io.NopCloser(bytes.NewReader(words))
+	if err != nil {
+		endTry(ctx, err)
+		return err
+	}
+	r := minio.ErrorResponse{StatusCode: resp.StatusCode, Code: http.StatusText(resp.StatusCode)}
+	var said struct{ Code, Message string }
+	if xml.Unmarshal(words, &said) == nil && said.Code != "" {
+		r.Code, r.Message = said.Code, said.Message
+	}
+	endTry(ctx, r)
+	return nil
 }
 
 // boundedBody is a body of which no more than so much is read.

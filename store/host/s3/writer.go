@@ -20,6 +20,7 @@ type writer struct {
 	token  [16]byte
 
 	resumed bool // it may adopt segments
+	patient bool // a store that can't be reached is waited for: see insist
 
 	ctx   context.Context    // of the work in the background
 	stop  context.CancelFunc // ends it
@@ -82,7 +83,7 @@ const window = 64 << 20
 // begin makes a writer of a state that was acquired.
 func (v *Volume) begin(s *state, tag string, d *dir, logs []place, unclean bool) *writer {
 	w := v.newWriter(s)
-	w.dir, w.tag, w.logs, w.sweep = d, tag, logs, unclean
+	w.dir, w.tag, w.logs, w.sweep, w.patient = d, tag, logs, unclean, v.options.Durability == Local
 	for id, g := range s.segments {
 		w.live[id] = &liveSegment{id: id, capacity: int64(g.capacity), made: true, tail: int64(g.tail), again: -1}
 	}
@@ -93,7 +94,7 @@ func (v *Volume) begin(s *state, tag string, d *dir, logs []place, unclean bool)
 	w.ctx, w.stop = context.WithCancel(context.Background())
 	w.work.Go(func() { w.beat(w.ctx) })
 	w.work.Go(func() { w.foldInBackground(w.ctx) })
-	if v.options.Durability == Local {
+	if w.patient {
 		w.work.Go(func() { w.shipInBackground(w.ctx) })
 	}
 	if unclean {
@@ -366,11 +367,11 @@ func (w *writer) waitFor(so func() bool) error {
 
 // insist does what may be done again. With Local, a store that can't be reached
 // is waited for until the writer is released: nothing that was acknowledged
-// depends on it.
+// depends on it. Who ships what a process before left does not wait so.
 func (w *writer) insist(ctx context.Context, do func() error) error {
 	for {
 		err := do()
-		if !errors.Is(err, ErrUnreachable) || w.volume.options.Durability != Local || ctx.Err() != nil {
+		if !errors.Is(err, ErrUnreachable) || !w.patient || ctx.Err() != nil {
 			return err
 		}
 		w.volume.options.Logger.Warn("what was acknowledged is not in the object store yet", "error", err)

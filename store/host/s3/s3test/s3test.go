@@ -113,6 +113,19 @@ func (s *Server) Objects() []string {
 	return slices.Sorted(maps.Keys(s.objects))
 }
 
+// Sizes gives the size of each object whose name begins so.
+func (s *Server) Sizes(prefix string) map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sizes := make(map[string]int)
+	for name, o := range s.objects {
+		if strings.HasPrefix(name, prefix) {
+			sizes[name] = len(o.data)
+		}
+	}
+	return sizes
+}
+
 // Get gives an object's bytes, nil if it is not there.
 func (s *Server) Get(name string) []byte {
 	s.mu.Lock()
@@ -270,7 +283,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	}
 	q := r.URL.Query()
 	for _, name := range slices.Sorted(maps.Keys(s.objects)) {
-		if !strings.HasPrefix(name, q.Get("prefix")) || name <= q.Get("continuation-token") {
+		if !strings.HasPrefix(name, q.Get("prefix")) || name <= max(q.Get("continuation-token"), q.Get("start-after")) {
 			continue
 		}
 		if len(page.Contents) == 1000 {
