@@ -2,12 +2,13 @@ package main
 
 import (
 	"bytes"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -90,6 +91,20 @@ func newOrdersSend() *cobra.Command {
 	}
 }
 
+// reasonIn is the reason of a refusal, or else its text, on one line.
+func reasonIn(text []byte) string {
+	var r kds.Refusal
+	if err := json.Unmarshal(text, &r); err != nil || r.Reason == "" {
+		r.Reason = string(text)
+	}
+	return strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) {
+			return ' '
+		}
+		return c
+	}, fmt.Sprintf("%.1024s", r.Reason))
+}
+
 func sendOrders(c *cobra.Command, signed []byte, url string) error {
 	if _, err := kds.ParseURLs(url); err != nil {
 		return &failure{exitUsage, err, ""}
@@ -101,15 +116,15 @@ func sendOrders(c *cobra.Command, signed []byte, url string) error {
 	r.Header.Set(kds.VersionHeader, kds.Version)
 	a, err := (&http.Client{Timeout: 10 * time.Second}).Do(r)
 	if err != nil {
-		return err
+		return asked(fmt.Errorf("%w: %w", kds.ErrUnreachable, err))
 	}
 	defer a.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(a.Body, orders.MaxBytes))
 	if err != nil {
-		return err
+		return asked(fmt.Errorf("%w: %w", kds.ErrUnreachable, err))
 	}
 	if a.StatusCode != http.StatusOK {
-		return &failure{exitFailure, errors.New(oneLine(fmt.Sprintf("the node refused with status %d: %.1024q", a.StatusCode, text))), ""}
+		return &failure{exitCluster, fmt.Errorf("the node refused with status %d: %s", a.StatusCode, reasonIn(text)), ""}
 	}
 	fmt.Fprintf(c.OutOrStdout(), "in force: %s", text)
 	return nil
