@@ -32,7 +32,7 @@ func (c *Client) post(ctx context.Context, most time.Duration, to *url.URL, body
 	case err != nil:
 		return transport(err, most)
 	case status != http.StatusOK:
-		return refused(status, header, b)
+		return Refused(status, header, b)
 	case len(b) > MaxAnswerBytes:
 		return fmt.Errorf("%w: larger than %d bytes", ErrDamaged, MaxAnswerBytes)
 	}
@@ -95,8 +95,8 @@ func transport(err error, timeout time.Duration) error {
 	return fmt.Errorf("%w: %w", ErrUnreachable, err)
 }
 
-// refused keeps what may be shown of a refusal.
-func refused(status int, header http.Header, body []byte) error {
+// Refused is an answer other than 200 as an error, with what may be shown of it.
+func Refused(status int, header http.Header, body []byte) error {
 	var r Refusal
 	if len(body) > MaxAnswerBytes || strictjson.Unmarshal(body, &r) != nil || r.Reason == "" {
 		r.Reason = "no reason is given: " + http.StatusText(status)

@@ -2,13 +2,11 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -91,20 +89,6 @@ func newOrdersSend() *cobra.Command {
 	}
 }
 
-// reasonIn is the reason of a refusal, or else its text, on one line.
-func reasonIn(text []byte) string {
-	var r kds.Refusal
-	if err := json.Unmarshal(text, &r); err != nil || r.Reason == "" {
-		r.Reason = string(text)
-	}
-	return strings.Map(func(c rune) rune {
-		if !unicode.IsPrint(c) {
-			return ' '
-		}
-		return c
-	}, fmt.Sprintf("%.1024s", r.Reason))
-}
-
 func sendOrders(c *cobra.Command, signed []byte, url string) error {
 	if _, err := kds.ParseURLs(url); err != nil {
 		return &failure{exitUsage, err, ""}
@@ -124,7 +108,7 @@ func sendOrders(c *cobra.Command, signed []byte, url string) error {
 		return asked(fmt.Errorf("%w: %w", kds.ErrUnreachable, err))
 	}
 	if a.StatusCode != http.StatusOK {
-		return &failure{exitCluster, fmt.Errorf("the node refused with status %d: %s", a.StatusCode, reasonIn(text)), ""}
+		return &failure{exitCluster, kds.Refused(a.StatusCode, a.Header, text), ""}
 	}
 	fmt.Fprintf(c.OutOrStdout(), "in force: %s", text)
 	return nil
