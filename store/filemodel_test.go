@@ -31,6 +31,13 @@ type files struct {
 	notes map[store.Key][]byte
 }
 
+// fill makes up contents.
+func (f *files) fill(p []byte) {
+	for i := range p {
+		p[i] = byte(f.rng.Uint32())
+	}
+}
+
 func newFiles(tb testing.TB, rng *rand.Rand, size uint64) *files {
 	return &files{
 		tb: tb, rng: rng, size: size,

@@ -112,9 +112,7 @@ func localVolume(t *testing.T) (dir string, v *local.Volume, s *store.Store, f *
 	s = storetest.Open(t, v)
 	data := make([]byte, 100<<10)
 	for o := uint64(100); o < 160; o++ { // so that it takes more than one segment
-		for i := range data {
-			data[i] = byte(f.rng.Uint32())
-		}
+		f.fill(data)
 		if err := f.write(s, o, 0, data); err != nil {
 			t.Fatal(err)
 		}

@@ -64,15 +64,14 @@ func (s *Store) AddGeneration(ctx context.Context, secret Secret) error {
 	if err := s.beginForgetting(ctx); err != nil {
 		return fmt.Errorf("add key: %w", err)
 	}
-	if err := s.addGeneration(ctx, secret); err != nil {
-		return fmt.Errorf("add key: %w", err)
-	}
-	// The first root under the new key.
-	if err := s.checkpointAnchored(ctx); err != nil {
-		return fmt.Errorf("add key: %w", err)
-	}
-	if err := s.rollLog(ctx); err != nil {
-		return fmt.Errorf("add key: %w", err)
+	for _, step := range []func(context.Context) error{
+		func(ctx context.Context) error { return s.addGeneration(ctx, secret) },
+		s.checkpointAnchored, // the first root under the new key
+		s.rollLog,
+	} {
+		if err := step(ctx); err != nil {
+			return fmt.Errorf("add key: %w", s.tooLittle(err))
+		}
 	}
 	return nil
 }

@@ -602,3 +602,48 @@ func TestRekeyDamaged(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// On a disk that is full rekeying says how much room it needs, and loses nothing. With
+// that much it comes to its end.
+func TestRekeyOnAFullDisk(t *testing.T) {
+	v, f := aged(t, newRand(t), 64<<20, 50)
+	s := mustOpen(t, v, oldSecret)
+	data := make([]byte, 100<<10)
+	for o := uint64(100); o < 220; o++ {
+		f.fill(data)
+		if err := f.write(s, o, 0, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.AddGeneration(bg, newSecret); err != nil {
+		t.Fatal(err)
+	}
+	v.SetFree(0)
+	var noRoom *store.ErrNoRoom
+	err := s.View(bg, func(*store.Tx) error { // which keeps what is emptied
+		return s.Rekey(bg, store.RekeyOptions{})
+	})
+	if !errors.As(err, &noRoom) || noRoom.Need != 2<<20 {
+		t.Fatalf("with no room: %v", err)
+	}
+	if err := s.Err(); err != nil {
+		t.Fatal(err)
+	}
+	v.SetFree(64 << 20)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, v, newSecret)
+	f.mustCheck(s)
+	v.SetFree(noRoom.Need)
+	if err := rekey(s); err != nil {
+		t.Fatalf("with room for what it says: %v", err)
+	}
+	f.mustCheck(s)
+	if _, err := s.Check(bg, nil); err != nil {
+		t.Error(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

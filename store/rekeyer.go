@@ -26,11 +26,12 @@ type RekeyOptions struct {
 // session or in another. ErrDamaged if damaged frames had to stay where they are;
 // *ErrNoRoom if the host has not so much space as it takes.
 func (s *Store) Rekey(ctx context.Context, o RekeyOptions) error {
-	r := &rekeyer{s: s, o: o, began: time.Now()}
+	r := &rekeyer{s: s, o: o, ballast: ballast{s: s}, began: time.Now()}
+	defer r.ballast.drop(context.WithoutCancel(ctx))
 	var before KeyState
 	for idle := 0; idle < maxIdlePasses; idle++ {
 		if err := r.pass(ctx); err != nil {
-			return fmt.Errorf("rekey: %w", err)
+			return fmt.Errorf("rekey: %w", s.tooLittle(err))
 		}
 		now := s.KeyState()
 		r.progress()
@@ -50,8 +51,9 @@ const maxIdlePasses = 4
 
 // rekeyer is one Rekey under way. It is used by one goroutine.
 type rekeyer struct {
-	s *Store
-	o RekeyOptions
+	s       *Store
+	o       RekeyOptions
+	ballast ballast
 
 	moved  int64     // bytes since the pace was kept last
 	toShow int64     // bytes until progress is told again
@@ -63,7 +65,7 @@ type rekeyer struct {
 // tree too.
 func (r *rekeyer) pass(ctx context.Context) error {
 	s := r.s
-	if err := s.Checkpoint(ctx); err != nil {
+	if err := r.checkpoint(ctx); err != nil {
 		return err
 	}
 	if err := s.rollLog(ctx); err != nil {
@@ -74,7 +76,7 @@ func (r *rekeyer) pass(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.Checkpoint(ctx); err != nil {
+	if err := r.checkpoint(ctx); err != nil {
 		return err
 	}
 	for _, ids := range s.nodeGroups(s.oldSegments(seal.KindNode)) {
@@ -91,11 +93,24 @@ func (r *rekeyer) nodes(ctx context.Context, ids map[host.SegmentID]bool) error 
 	if err := r.step(ctx, func() error { return r.s.emptyNodes(ctx, ids) }); err != nil {
 		return err
 	}
-	if err := r.s.Checkpoint(ctx); err != nil {
+	if err := r.checkpoint(ctx); err != nil {
 		return err
 	}
 	r.moved += bytes
 	return r.keepPace(ctx)
+}
+
+// checkpoint takes one, if need be in the room that was kept back for it, and keeps some
+// back for the next.
+func (r *rekeyer) checkpoint(ctx context.Context) error {
+	err := r.s.Checkpoint(ctx)
+	if errors.Is(err, ErrFull) && r.ballast.drop(ctx) {
+		err = r.s.Checkpoint(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return r.ballast.take(ctx)
 }
 
 // How many emptied segments may wait for a checkpoint until it is asked for, and until
@@ -115,13 +130,13 @@ func (r *rekeyer) step(ctx context.Context, do func() error) error {
 	defer r.s.cleanMu.Unlock()
 	err := do()
 	if errors.Is(err, ErrFull) {
-		if err := r.s.Checkpoint(ctx); err != nil {
+		if err := r.checkpoint(ctx); err != nil {
 			return err
 		}
 		err = do()
 	}
 	if err != nil {
-		return r.s.tooLittle(err)
+		return err
 	}
 	r.progress()
 	r.s.mu.Lock()
@@ -129,7 +144,7 @@ func (r *rekeyer) step(ctx context.Context, do func() error) error {
 	r.s.mu.Unlock()
 	switch {
 	case dead >= maxRekeyDead:
-		return r.s.Checkpoint(ctx)
+		return r.checkpoint(ctx)
 	case dead >= someRekeyDead:
 		r.s.kick(kickCheckpoint)
 	}

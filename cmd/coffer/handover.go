@@ -89,15 +89,17 @@ func (s volumeService) handOver(ctx context.Context, in handoverRequest) (handov
 	return r, err
 }
 
-// migrateHandedOver re-encrypts a volume that was handed over to this enclave.
-func migrateHandedOver(c *cobra.Command, o coffer.Options, volume string, show func(migrate.Progress)) (r migrateResult, err error) {
+// handedOver re-encrypts a volume that was handed over to this enclave.
+func (f *migrateFlags) handedOver(c *cobra.Command, o coffer.Options, volume string, show func(migrateState)) (r migrateResult, err error) {
 	o.KeepHandedOver = true
 	v, err := coffer.Open(c.Context(), o)
 	if err != nil {
 		return r, volumeError(volume, err)
 	}
 	began := time.Now()
-	sum, err := v.Reencrypt(c.Context(), coffer.MigrateOptions{Progress: show})
+	sum, err := f.steered(c.Context(), volume, o, show, func(ctx context.Context, steer *migrate.Control, progress func(migrate.Progress)) (migrate.Summary, error) {
+		return v.Reencrypt(ctx, coffer.MigrateOptions{Control: steer, Progress: progress})
+	})
 	r.Found, r.Bytes, r.Seconds = sum.Found.String(), sum.Bytes, time.Since(began).Seconds()
 	return r, withClose(volumeError(volume, err), volumeError(volume, v.Close()))
 }

@@ -11,7 +11,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"coffer": recorded})
+	testscript.Main(m, map[string]func(){"coffer": recorded, "scrape": scrape})
 }
 
 // The scripts in testdata/script are also how the commands are used.
@@ -29,7 +29,7 @@ func TestScripts(t *testing.T) {
 		},
 		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "node": node, "halt": halt, "relay": func(ts *testscript.TestScript, neg bool, a []string) { relay(t, ts, neg, a) },
+			"exits": exits, "node": node, "halt": halt, "restart": restart, "kills": kills, "forgotten": forgotten, "port": port, "terminal": terminal, "relay": func(ts *testscript.TestScript, neg bool, a []string) { relay(t, ts, neg, a) },
 			"flip": flip, "lock": lock, "catalog": catalog, "damage": damage, "record": record, "until": until, "signal": signalHolder, "hold": hold, "detached": detached, "same": same,
 			"bucket": func(ts *testscript.TestScript, neg bool, a []string) { bucket(t, ts, neg, a) },
 			"asked":  asked, "begin": begin, "open": open, "certificate": certificate,

@@ -75,7 +75,7 @@ and policies, not for an old key that may be in wrong hands.`,
 	c.Flags().BoolVar(&f.rewrap, "rewrap", false, "replace the key slot only; what was sealed before stays readable with the old key")
 	c.Flags().Int64Var(&f.rateMiB, "rate", 0, "MiB per second to re-encrypt at most; 0 is no limit")
 	c.Flags().BoolVar(&f.pause, "pause", false, "hold the migration under way")
-	c.Flags().BoolVar(&f.resume, "resume", false, "let it go on")
+	c.Flags().BoolVar(&f.resume, "resume", false, "let it go on; with --to also one that was cut off")
 	c.Flags().BoolVar(&f.cancel, "cancel", false, "call it off: back to the key that the volume came from")
 	c.Flags().BoolVar(&f.status, "status", false, "say how it stands")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print events, one JSON object a line")
@@ -107,7 +107,7 @@ func (f *migrateFlags) run(c *cobra.Command, volume string) error {
 }
 
 // here migrates a volume that nobody has open.
-func (f *migrateFlags) here(c *cobra.Command, volume string, show func(migrate.Progress)) (migrateResult, error) {
+func (f *migrateFlags) here(c *cobra.Command, volume string, show func(migrateState)) (migrateResult, error) {
 	from, to := f.config, f.to
 	if from == "" && (f.rewrap || f.cancel) {
 		return migrateResult{}, usageError("name the configuration that the volume is sealed with: COMMAND --config FILE", "--config is required")
@@ -123,7 +123,7 @@ func (f *migrateFlags) here(c *cobra.Command, volume string, show func(migrate.P
 	}
 	defer closeHost()
 	if from == "" {
-		r, err := migrateHandedOver(c, o, volume, show)
+		r, err := f.handedOver(c, o, volume, show)
 		return f.result(r), err
 	}
 	old := o
@@ -142,7 +142,7 @@ func (f *migrateFlags) result(r migrateResult) migrateResult {
 }
 
 // between migrates from the configuration of old to that of o.
-func (f *migrateFlags) between(c *cobra.Command, volume string, old, o coffer.Options, show func(migrate.Progress)) (r migrateResult, err error) {
+func (f *migrateFlags) between(c *cobra.Command, volume string, old, o coffer.Options, show func(migrateState)) (r migrateResult, err error) {
 	s, err := coffer.NewSecret(c.Context(), o)
 	if err != nil {
 		return r, err
@@ -154,24 +154,28 @@ func (f *migrateFlags) between(c *cobra.Command, volume string, old, o coffer.Op
 	}
 	mo := migrate.Options{
 		Host: o.Volume, Old: coffer.Unlocker(old), New: s, Rewrap: f.rewrap, Takeover: o.Takeover, Owner: o.Owner, Logger: o.Logger,
-		Progress: show,
 	}
 	if anchor != nil {
 		defer anchor.Close()
 		mo.Anchor, mo.AnchorEvery = anchor, every
 	}
-	sum, err := f.steered(c.Context(), volume, mo, o)
+	sum, err := f.steered(c.Context(), volume, o, show, func(ctx context.Context, steer *migrate.Control, progress func(migrate.Progress)) (migrate.Summary, error) {
+		mo.Control, mo.Progress = steer, progress
+		return migrate.Run(ctx, mo)
+	})
 	r.Found, r.Bytes, r.Seconds = sum.Found.String(), sum.Bytes, sum.Took.Seconds()
 	return r, err
 }
 
+// migrateFunc migrates a volume, steered by a Control, and tells its progress.
+type migrateFunc func(context.Context, *migrate.Control, func(migrate.Progress)) (migrate.Summary, error)
+
 // steered runs a migration that other commands can look at and steer.
-func (f *migrateFlags) steered(ctx context.Context, volume string, mo migrate.Options, o coffer.Options) (migrate.Summary, error) {
+func (f *migrateFlags) steered(ctx context.Context, volume string, o coffer.Options, show func(migrateState), do migrateFunc) (migrate.Summary, error) {
 	m := &migration{}
 	err := m.start(migrateRequest{Rewrap: f.rewrap, Rate: f.rateMiB << 20}, func(own context.Context, c *migrate.Control) (migrate.Summary, error) {
 		defer context.AfterFunc(ctx, m.task.Cancel)()
-		mo.Control = c
-		return migrate.Run(own, mo)
+		return do(own, c, func(migrate.Progress) { show(m.state(tellFor(volume))) })
 	})
 	if err != nil {
 		return migrate.Summary{}, err
@@ -193,15 +197,13 @@ func oldConfig(path string) (*config.Config, error) {
 }
 
 // shows says how progress is shown: as events, or by a bar.
-func (f *migrateFlags) shows(c *cobra.Command) (show func(migrate.Progress), finish func()) {
+func (f *migrateFlags) shows(c *cobra.Command) (show func(migrateState), finish func()) {
 	if f.asJSON {
 		e := &events{w: c.OutOrStdout()}
-		return func(p migrate.Progress) {
-			e.progress(migrateState{Running: true, Phase: migrate.Sealing, Done: p.DoneBytes, Total: p.TotalBytes})
-		}, func() {}
+		return e.progress, func() {}
 	}
-	bar := newBar(c.ErrOrStderr(), "migrate", 0)
-	return bar.progress, bar.finish
+	bar := newMigrationBar(c.ErrOrStderr())
+	return bar.migration, bar.finish
 }
 
 func (f *migrateFlags) print(w io.Writer, r migrateResult) error {

@@ -28,7 +28,7 @@ func (f *migrateFlags) askMount(c *cobra.Command, client *control.Client, volume
 	if err != nil {
 		return err
 	}
-	in := migrateRequest{Path: path, Hash: hashText(to), Rewrap: f.rewrap, Rate: f.rateMiB << 20}
+	in := migrateRequest{Path: path, Hash: hashText(to), Rewrap: f.rewrap, Resume: f.resume, Rate: f.rateMiB << 20}
 	if err := client.Call(c.Context(), pathMigrateStart, in, &empty{}); err != nil {
 		return fromControl(volume, err)
 	}
@@ -38,7 +38,7 @@ func (f *migrateFlags) askMount(c *cobra.Command, client *control.Client, volume
 // watch shows the progress of a migration until it ends.
 func (f *migrateFlags) watch(c *cobra.Command, client *control.Client, volume string) error {
 	e := &events{w: c.OutOrStdout()}
-	bar := newBar(c.ErrOrStderr(), "migrate", 0)
+	bar := newMigrationBar(c.ErrOrStderr())
 	defer bar.finish()
 	for {
 		var st migrateState
@@ -52,7 +52,7 @@ func (f *migrateFlags) watch(c *cobra.Command, client *control.Client, volume st
 		if f.asJSON {
 			e.progress(st)
 		} else {
-			bar.set(st.Done, st.Total)
+			bar.migration(st)
 		}
 		select {
 		case <-time.After(watchPoll):
@@ -70,10 +70,10 @@ func (f *migrateFlags) ended(w io.Writer, volume string, st migrateState) error 
 	return f.print(w, migrateResult{Event: "done", Found: st.Found, Rewrap: st.Rewrap, Bytes: st.Bytes, Seconds: st.Seconds, CalledOff: st.CalledOff})
 }
 
-// steers reports whether it is about a migration under way.
+// steers reports whether it is about a migration under way. With --to, to call one off or
+// to have it go on may be about one that was cut off.
 func (f *migrateFlags) steers() bool {
-	called := f.cancel && f.to == "" // with --to it may be about one that was cut off
-	return f.pause || f.resume || f.status || called || f.rateMiB > 0 && f.to == ""
+	return f.pause || f.status || f.to == "" && (f.resume || f.cancel || f.rateMiB > 0)
 }
 
 // steer looks at the migration under way, or changes its course.
@@ -142,17 +142,24 @@ func (st migrateState) print(w io.Writer) error {
 	if st.Total > 0 {
 		p.line("sealed     %s of %s, %.1f%%", bytesText(st.Done), bytesText(st.Total), 100*float64(st.Done)/float64(st.Total))
 	}
-	switch {
-	case !st.Running || st.Paused:
-	case st.SecondsLeft > 0:
-		p.line("pace       %s/s, %v left", bytesText(st.BytesPerSecond), time.Duration(st.SecondsLeft*float64(time.Second)).Round(time.Second))
-	default:
-		p.line("pace       %s/s", bytesText(st.BytesPerSecond))
+	if st.Running && !st.Paused {
+		p.line("pace       %s", st.paceText())
 	}
 	if st.Rate > 0 {
 		p.line("limit      %s/s", bytesText(st.Rate))
 	}
 	return p.err
+}
+
+// paceText is how fast it is, and how long the rest takes.
+func (st migrateState) paceText() string {
+	switch {
+	case st.Paused:
+		return "paused"
+	case st.SecondsLeft > 0:
+		return fmt.Sprintf("%s/s, %v left", bytesText(st.BytesPerSecond), time.Duration(st.SecondsLeft*float64(time.Second)).Round(time.Second))
+	}
+	return bytesText(st.BytesPerSecond) + "/s"
 }
 
 func (st migrateState) text() string {

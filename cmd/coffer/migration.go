@@ -31,6 +31,7 @@ type migrateRequest struct {
 	Path   string `json:"path"` // absolute
 	Hash   string `json:"hash"` // SHA-256 of the configuration, hexadecimal
 	Rewrap bool   `json:"rewrap,omitempty"`
+	Resume bool   `json:"resume,omitempty"` // let it go on if it is paused
 	Rate   int64  `json:"rateBytesPerSecond,omitempty"`
 }
 
@@ -82,6 +83,9 @@ func (m *migration) start(in migrateRequest, do func(context.Context, *migrate.C
 	if m.task.State().Running && m.to == in.Hash && m.rewrap == in.Rewrap {
 		if in.Rate != 0 {
 			m.steer.SetRate(in.Rate)
+		}
+		if in.Resume {
+			m.steer.Resume()
 		}
 		return nil
 	}

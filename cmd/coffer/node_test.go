@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -34,19 +35,31 @@ func halt(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(c.(*exec.Cmd).Wait())
 }
 
+// nodeArgs are what nodes were started with, by URL.
+var nodeArgs sync.Map
+
+// restart NAME: the node that was halted runs again, at the same address.
+func restart(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: restart NAME")
+	}
+	url := ts.Getenv(args[0])
+	before, ok := nodeArgs.Load(url)
+	if !ok {
+		ts.Fatalf("no node %s", args[0])
+	}
+	again := append([]string{args[0]}, before.([]string)...)
+	node(ts, false, append(again, "--listen", strings.TrimPrefix(url, "http://")))
+}
+
 // node NAME ARGS...: a KDS runs in the background, until the end of the script or
 // halt NAME; its URL is in $NAME.
 func node(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: node NAME ARGS")
 	}
-	path := ""
-	for _, dir := range filepathList(ts.Getenv("PATH")) {
-		if _, err := os.Stat(dir + "/coffer-kds"); err == nil {
-			path = dir + "/coffer-kds"
-			break
-		}
-	}
+	path, err := lookPath(ts, "coffer-kds")
+	ts.Check(err)
 	c := exec.Command(path, append([]string{"serve", "--listen", "127.0.0.1:0", "--master", "development", "--log", "error"}, args[1:]...)...)
 	c.Dir, c.Stderr = ts.MkAbs("."), os.Stderr
 	out, err := c.StdoutPipe()
@@ -62,6 +75,7 @@ func node(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Setenv(args[0], lines.Text())
 	nodes.Store(lines.Text(), c)
+	nodeArgs.Store(lines.Text(), args[1:])
 }
 
 // relay NAME KIND URL: something between the tool and the KDS at URL that is

@@ -7,8 +7,6 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
-
-	"github.com/coffer-fs/coffer/migrate"
 )
 
 // barAfter is how long something must take before it shows its progress.
@@ -34,6 +32,19 @@ func newBar(w io.Writer, what string, total int64) *bar {
 	b.bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what),
 		progressbar.OptionShowBytes(true), progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionClearOnFinish(), progressbar.OptionSetRenderBlankState(false))
+	b.bar.StartWithoutRender() // now, and not when it is shown first
+	return b
+}
+
+// newMigrationBar makes a bar that shows what a migration says of its own pace: it may have
+// been under way before, slowed down, or held.
+func newMigrationBar(w io.Writer) *bar {
+	b := newBar(w, "migrate", 0)
+	if b.bar != nil {
+		b.bar = progressbar.NewOptions64(-1, progressbar.OptionSetWriter(w), progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionSetElapsedTime(false), progressbar.OptionSetPredictTime(false),
+			progressbar.OptionClearOnFinish(), progressbar.OptionSetRenderBlankState(false))
+	}
 	return b
 }
 
@@ -54,8 +65,13 @@ func (b *bar) set(done, total int64) {
 	_ = b.bar.Set64(done) // a terminal that is gone is no reason to stop
 }
 
-// progress shows that of a migration.
-func (b *bar) progress(p migrate.Progress) { b.set(p.DoneBytes, p.TotalBytes) }
+// migration shows how one stands.
+func (b *bar) migration(st migrateState) {
+	if b.bar != nil {
+		b.bar.Describe("migrate, " + st.paceText())
+	}
+	b.set(st.Done, st.Total)
+}
 
 func (b *bar) finish() {
 	if b.shown {

@@ -2,18 +2,26 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 )
 
 // A bar is shown on a terminal, after a second, and then counts from the start.
 func TestBar(t *testing.T) {
-	master, terminal := openTerminal(t)
+	master, terminal, err := openTerminal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	defer terminal.Close()
 	b := newBar(terminal, "copying", 100)
 	_, _ = b.Write(make([]byte, 40))
 	if b.shown {
@@ -43,25 +51,41 @@ func TestNoBar(t *testing.T) {
 }
 
 // openTerminal opens both ends of a terminal.
-func openTerminal(t *testing.T) (master, terminal *os.File) {
-	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+func openTerminal() (master, terminal *os.File, err error) {
+	if master, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
+		return nil, nil, err
+	}
+	fd, n := int(master.Fd()), 0
+	if err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err == nil {
+		n, err = unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	}
+	if err == nil {
+		terminal, err = os.OpenFile(fmt.Sprint("/dev/pts/", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	}
 	if err != nil {
-		t.Fatal(err)
+		master.Close()
 	}
-	t.Cleanup(func() { master.Close() })
-	fd := int(master.Fd())
-	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
+	return master, terminal, err
+}
+
+// terminal FILE COMMAND...: the command runs on a terminal, and what it shows there goes
+// to the file.
+func terminal(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: terminal FILE COMMAND ARGS")
 	}
-	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	terminal, err = os.OpenFile(fmt.Sprint("/dev/pts/", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { terminal.Close() })
-	return master, terminal
+	master, there, err := openTerminal()
+	ts.Check(err)
+	defer master.Close()
+	shown := make(chan []byte)
+	go func() {
+		b, _ := io.ReadAll(master) // it fails when nobody has the other end any more
+		shown <- b
+	}()
+	c := scriptCommand(context.Background(), ts, args[1:])
+	c.Stdout, c.Stderr = there, there
+	err = c.Run()
+	there.Close()
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), <-shown, 0o600))
+	ts.Check(err)
 }

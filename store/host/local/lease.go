@@ -194,7 +194,7 @@ func (t *tree) refuseIfHeld(epoch uint64) error {
 func (t *tree) lockEpoch(epoch uint64, what string) (*os.File, error) {
 	f, err := openFile(t.root, lockName(epoch), unix.O_RDWR|unix.O_CREAT)
 	if err != nil {
-		return nil, err
+		return nil, noSpace(err)
 	}
 	free, err := tryLock(f, unix.LOCK_EX)
 	if err == nil && !free {
@@ -202,6 +202,9 @@ func (t *tree) lockEpoch(epoch uint64, what string) (*os.File, error) {
 	}
 	if err == nil {
 		err = writeOwner(f, what)
+	}
+	if isNoSpace(err) { // it only tells others who we are
+		err = nil
 	}
 	if err != nil {
 		f.Close()

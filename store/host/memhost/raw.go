@@ -142,3 +142,10 @@ func (h *Host) RemoveRecord(name string) {
 	defer h.mu.Unlock()
 	delete(h.records, name)
 }
+
+// SetFree leaves room for so many bytes of new segments, as if others had taken the rest.
+func (h *Host) SetFree(bytes int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.options.LimitBytes = h.bytes + bytes
+}
