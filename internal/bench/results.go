@@ -161,4 +161,4 @@ func short(v float64) string {
 }
 
 // columns are all who are measured, in the order of the tables.
-var columns = []string{"coffer", "gocryptfs", "securefs", "cryfs", "plain", "AES-256-GCM", "disk", "fresh"}
+var columns = []string{"coffer", noACL, "gocryptfs", "securefs", "cryfs", "plain", "AES-256-GCM", "disk", "fresh"}

@@ -80,6 +80,26 @@ var segmentTests = []test{
 		v.append(w, 1, 100, pattern(100, 2))
 		v.bytes(w, 1, 0, append(pattern(100, 1), pattern(100, 2)...))
 	}},
+	{"append and sync in one call", func(v *volume) {
+		w := v.acquire()
+		both, ok := w.(host.AppendSyncer)
+		if !ok {
+			return // a host need not have it
+		}
+		v.create(w, 1, 2)
+		v.append(w, 2, 0, pattern(100, 1))
+		v.ok("append and sync", both.AppendSync(ctx, 1, 0, pattern(100, 2), 1, 2))
+		v.refused("at the wrong offset", both.AppendSync(ctx, 1, 99, []byte("x"), 1), host.ErrOffset)
+		v.refused("at no offset", both.AppendSync(ctx, 1, -1, []byte("x"), 1), host.ErrInvalid)
+		v.refused("to an absent segment", both.AppendSync(ctx, 3, 0, []byte("x"), 3), host.ErrNotFound)
+		v.ok("append and sync more", both.AppendSync(ctx, 1, 100, pattern(100, 3), 1))
+		v.bytes(w, 1, 0, append(pattern(100, 2), pattern(100, 3)...))
+		v.bytes(w, 2, 0, pattern(100, 1))
+		v.ok("release", w.Release(ctx))
+		if err := both.AppendSync(ctx, 1, 200, []byte("x"), 1); err == nil {
+			v.Errorf("append and sync after the release is no error")
+		}
+	}},
 	{"append beyond the capacity", func(v *volume) {
 		w := v.acquire()
 		v.create(w, 1)
