@@ -10,10 +10,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -153,6 +155,9 @@ func (o options) mounts(work string, rs *results) (err error) {
 				fmt.Fprintf(os.Stderr, "round %d: %-42s %-10s %10.1f %s\n", round+1, w.name, c.name(), v, w.unit)
 			}
 		}
+		if err := clearShared(cs, due); err != nil {
+			return err
+		}
 	}
 	for _, c := range cs {
 		if n := c.peak(); n > 0 {
@@ -162,13 +167,15 @@ func (o options) mounts(work string, rs *results) (err error) {
 	return nil
 }
 
-// measure runs one workload in a directory of its own.
+// measure runs one workload in a directory of its own, or in one that is shared.
 func measure(c contender, w workload) (float64, error) {
-	dir := filepath.Join(c.dir(), "w")
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	dir := filepath.Join(c.dir(), cmp.Or(w.shared, "w"))
+	err := os.Mkdir(dir, 0o755)
+	left := w.shared != "" && errors.Is(err, fs.ErrExist)
+	if err != nil && !left {
 		return 0, err
 	}
-	if w.prepare != nil {
+	if w.prepare != nil && !left {
 		if err := w.prepare(dir); err != nil {
 			return 0, errors.Join(err, os.RemoveAll(dir))
 		}
@@ -186,7 +193,21 @@ func measure(c contender, w workload) (float64, error) {
 	if w.finish != nil {
 		err = errors.Join(err, w.finish(dir))
 	}
-	err = errors.Join(err, os.RemoveAll(dir))
+	if w.shared == "" {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
 	unix.Sync()
 	return amount / took.Seconds(), err
+}
+
+// clearShared ends a round.
+func clearShared(cs []contender, due []workload) (err error) {
+	for _, c := range cs {
+		for _, w := range due {
+			if w.shared != "" {
+				err = errors.Join(err, os.RemoveAll(filepath.Join(c.dir(), w.shared)))
+			}
+		}
+	}
+	return err
 }
