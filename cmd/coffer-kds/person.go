@@ -153,23 +153,33 @@ func makeGeneration(c *cobra.Command, f personFlags, want kds.Generation) error 
 func newRetire() *cobra.Command {
 	var f personFlags
 	var generation uint32
+	var text string
 	c := &cobra.Command{
 		Use:   "retire",
 		Short: "End a generation of a cluster's master key",
 		Long: `retire has all nodes forget a generation. What was not brought to a newer one before
-can never be opened again.`,
+can never be opened again. What is signed is the record, which init or rotate printed
+when the generation was made, and which the audit log of the node that made it has:
+whoever answers at --url could say that another one is that generation's.`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return retire(c.Context(), f, kds.Generation(generation))
+			h, err := hex.DecodeString(text)
+			if err != nil || len(h) != len(record.Hash{}) {
+				return &failure{exitUsage, fmt.Errorf("--record %q is not a record", text), "init and rotate printed it, and the audit log has it"}
+			}
+			return retire(c.Context(), f, kds.Generation(generation), record.Hash(h))
 		},
 	}
 	f.add(c, "operator-key", "file of the operator's key")
 	c.Flags().Uint32Var(&generation, "generation", 0, "which one (required)")
+	c.Flags().StringVar(&text, "record", "", "its record, as init or rotate printed it (required)")
 	_ = c.MarkFlagRequired("generation")
+	_ = c.MarkFlagRequired("record")
 	return c
 }
 
-func retire(ctx context.Context, f personFlags, generation kds.Generation) error {
+// retire signs what the operator named, and nothing that a node says.
+func retire(ctx context.Context, f personFlags, generation kds.Generation, h record.Hash) error {
 	p, k, err := f.operator()
 	if err != nil {
 		return err
@@ -179,9 +189,14 @@ func retire(ctx context.Context, f personFlags, generation kds.Generation) error
 		return asked(err)
 	}
 	for _, g := range s.Generations {
-		if h, err := hex.DecodeString(g.Hash); err == nil && len(h) == len(record.Hash{}) && g.Generation == generation {
-			return asked(p.Retire(ctx, record.Hash(h), k))
+		if g.Generation != generation {
+			continue
 		}
+		if g.Hash != hex.EncodeToString(h[:]) {
+			return &failure{exitCluster, fmt.Errorf("the node says that the record of generation %d is %.64q, and --record is %x", generation, g.Hash, h),
+				"compare --record with what init or rotate printed for that generation"}
+		}
+		return asked(p.Retire(ctx, h, k))
 	}
 	return &failure{exitCluster, fmt.Errorf("the node knows no generation %d", generation), ""}
 }

@@ -17,7 +17,7 @@ const forgetLabel = "coffer/cluster/v1/forgotten by the operator"
 // will not come back, so that the others are a majority without it.
 type Forget struct {
 	Address   string `json:"address"`
-	Number    uint64 `json:"number"` // above that of the last such order
+	Number    uint64 `json:"number"` // the one after that of the last such order
 	Operator  []byte `json:"operator"`
 	Signature []byte `json:"signature"`
 }
@@ -58,10 +58,10 @@ func (n *Node) Forget(ctx context.Context, f Forget) error {
 	return err
 }
 
-// newer checks that the order is not an old one, and is of a member.
+// newer checks that the order is the next one, and is of a member.
 func (f Forget) newer(r *ledger.Root) error {
 	switch {
-	case f.Number <= r.Forgotten:
+	case f.Number != r.Forgotten+1: // numbers cannot be used up by one order
 		return fmt.Errorf("%w: order %d to forget a node, and the last was %d", ErrProposal, f.Number, r.Forgotten)
 	case !slices.Contains(r.Members, f.Address):
 		return fmt.Errorf("%w: no member has the address %q", ErrProposal, f.Address[:min(len(f.Address), maxAddressBytes)])

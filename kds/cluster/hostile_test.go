@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -178,6 +179,9 @@ func TestAuditLinesOfStrangers(t *testing.T) {
 	a.until("of generation 2", func(s cluster.Status) bool { return s.Current == 2 })
 	a.enrolled(1)
 	must(t, p.Retire(ctx, g.Hash(), w.operator))
+	if err := p.Forget(ctx, a.o.Address, math.MaxUint64, w.operator); err == nil {
+		t.Error("after that order there is no other number")
+	}
 	must(t, p.Forget(ctx, a.o.Address, 1, w.operator))
 	before := len(a.audit.lines())
 	must(t, p.Retire(ctx, g.Hash(), w.operator))
