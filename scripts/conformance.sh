@@ -46,7 +46,7 @@ passed=$(grep -cE '^ok ' "$work/tap" || true)
 todo=$(grep -E '^not ok ' "$work/tap" | grep -c '# TODO' || true)
 failed=$(grep -E '^not ok ' "$work/tap" | grep -vc '# TODO' || true)
 grep -E '^not ok ' "$work/tap" | grep -v '# TODO' || true
-umount "$work/mnt"
+"$coffer" umount "$work/mnt" # returns when the volume is closed
 "$coffer" check "$work/volume" "${enclave[@]}"
 echo "pjdfstest: passed $passed, failed $failed, of no account on this system $todo, prove ended with $code"
 [ "$failed" = 0 ] && [ "$code" = 0 ]
