@@ -202,12 +202,18 @@ func TestChangeOfMindCrash(t *testing.T) {
 	}
 }
 
-func resumeChangeOfMind(f *files, v *memhost.Host) (state string, err error) {
+// headerAndRoot are the records of a volume that say how it stands between two keys.
+func headerAndRoot(v *memhost.Host) (seal.Header, seal.RootInfo, error) {
 	h, err := seal.ParseHeader(v.Record("header"))
 	if err != nil {
-		return "", err
+		return h, seal.RootInfo{}, err
 	}
 	info, err := seal.ParseRoot(v.Record("root"))
+	return h, info, err
+}
+
+func resumeChangeOfMind(f *files, v *memhost.Host) (state string, err error) {
+	h, info, err := headerAndRoot(v)
 	if err != nil {
 		return "", err
 	}
@@ -335,11 +341,7 @@ func TestRekeyCrash(t *testing.T) {
 // resumeRekey opens what a crash left behind in every way that must work, and
 // brings the rekeying to its end in one of them.
 func resumeRekey(f *files, v *memhost.Host) (state string, err error) {
-	h, err := seal.ParseHeader(v.Record("header"))
-	if err != nil {
-		return "", err
-	}
-	info, err := seal.ParseRoot(v.Record("root"))
+	h, info, err := headerAndRoot(v)
 	if err != nil {
 		return "", err
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/coffer-fs/coffer/store/host"
 )
 
 const (
@@ -97,6 +99,14 @@ func isNotDirectory(err error) bool { return errors.Is(err, unix.ENOTDIR) }
 
 func isNoSpace(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
+}
+
+// noSpace marks the lack of room as such.
+func noSpace(err error) error {
+	if isNoSpace(err) {
+		return fmt.Errorf("%w: %w", host.ErrNoSpace, err)
+	}
+	return err
 }
 
 func mkdirAt(dir *os.File, name string) error {
