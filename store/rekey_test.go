@@ -106,27 +106,28 @@ func TestRekey(t *testing.T) {
 }
 
 // changeMind begins to bring the volume under newSecret, and brings it back under
-// oldSecret in the middle. It takes whatever steps of that are left.
-func changeMind(s *store.Store) error {
+// oldSecret in the middle, or at the end if there is less than a piece to move. It
+// takes whatever steps of that are left.
+func changeMind(s *store.Store) (inTheMiddle bool, err error) {
 	ctx := context.Background()
 	if st := s.KeyState(); st.Generation == 1 {
 		if err := s.AddGeneration(ctx, newSecret); err != nil {
-			return err
+			return false, err
 		}
 		err := s.Rekey(ctx, store.RekeyOptions{Pace: func(context.Context, int64) error { return errEnough }})
-		if err != nil && !errors.Is(err, errEnough) { // of little, the cleaner may have moved all
-			return fmt.Errorf("rekey in part: %w", err)
+		if inTheMiddle = errors.Is(err, errEnough); err != nil && !inTheMiddle {
+			return false, fmt.Errorf("rekey in part: %w", err)
 		}
 	}
 	if !s.OpensWith(oldSecret) {
 		if err := s.AddGeneration(ctx, oldSecret); err != nil {
-			return err
+			return inTheMiddle, err
 		}
 	}
 	if err := s.Rekey(ctx, store.RekeyOptions{}); err != nil {
-		return err
+		return inTheMiddle, err
 	}
-	return s.DropOldGenerations(ctx)
+	return inTheMiddle, s.DropOldGenerations(ctx)
 }
 
 var errEnough = errors.New("enough")
@@ -145,8 +146,8 @@ func TestChangeOfMind(t *testing.T) {
 		}
 		return memhost.Proceed
 	})
-	if err := changeMind(s); err != nil {
-		t.Fatal(err)
+	if middle, err := changeMind(s); err != nil || !middle {
+		t.Fatalf("in the middle: %v, %v", middle, err)
 	}
 	v.SetHook(nil)
 	if st := s.KeyState(); st.Older != 0 || st.Remaining != 0 || st.Generation != 3 {
@@ -177,7 +178,10 @@ func TestChangeOfMindCrash(t *testing.T) {
 	v, f := aged(t, rng, 8<<20, 60)
 	whole := v.Clone()
 	s := mustOpen(t, whole, oldSecret)
-	if err := errors.Join(changeMind(s), s.Close()); err != nil {
+	if _, err := changeMind(s); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	states := map[string]int{}
@@ -185,7 +189,7 @@ func TestChangeOfMindCrash(t *testing.T) {
 		h := v.Clone()
 		h.CutAt(n, memhost.CutBefore+memhost.Cut(rng.IntN(3)))
 		if s, err := openWith(h, oldSecret); err == nil {
-			_ = changeMind(s)
+			_, _ = changeMind(s)
 			_ = s.Close()
 		}
 		state, err := resumeChangeOfMind(f, h.Crash(memhost.CrashOptions{Seed: rng.Uint64()}))
@@ -238,7 +242,9 @@ func resumeChangeOfMind(f *files, v *memhost.Host) (state string, err error) {
 			return state, err
 		}
 		_, checkErr := s.Check(context.Background(), nil)
-		if err := errors.Join(f.check(s), changeMind(s), f.check(s), checkErr, s.Close()); err != nil {
+		before := f.check(s)
+		_, err = changeMind(s)
+		if err := errors.Join(before, err, f.check(s), checkErr, s.Close()); err != nil {
 			return state, fmt.Errorf("from generation %d: %w", slot.Generation, err)
 		}
 	}
