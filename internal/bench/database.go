@@ -71,9 +71,16 @@ func asPostgres(dir string, args ...string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// preparePostgres starts a cluster in dir, reachable through a socket there.
+// socketsOf is where a cluster in dir is reached: beside the mount, since securefs has no
+// sockets.
+func socketsOf(dir string) string { return filepath.Join(dir, "..", "..", "sockets") }
+
+// preparePostgres starts a cluster in dir, reachable through a socket.
 func preparePostgres(dir string) error {
-	data, sockets := filepath.Join(dir, "data"), filepath.Join(dir, "s")
+	data, sockets := filepath.Join(dir, "data"), socketsOf(dir)
+	if err := os.RemoveAll(sockets); err != nil {
+		return err
+	}
 	for _, d := range []string{data, sockets} {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			return err
@@ -100,7 +107,7 @@ func preparePostgres(dir string) error {
 func runPostgres(clients int) func(string) (float64, error) {
 	return func(dir string) (float64, error) {
 		n := strconv.Itoa(clients)
-		out, err := asPostgres(dir, postgres("pgbench"), "-h", filepath.Join(dir, "s"), "-n",
+		out, err := asPostgres(dir, postgres("pgbench"), "-h", socketsOf(dir), "-n",
 			"-T", strconv.Itoa(postgresSeconds), "-c", n, "-j", n, "postgres")
 		if err != nil {
 			return 0, err
