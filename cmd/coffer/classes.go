@@ -69,6 +69,7 @@ var classes = []class{
 	{s3.ErrUnshipped, exitInUse, "open it on the machine that has the journal, with the same --s3.dir"},
 	{s3.ErrURL, exitUsage, "s3://BUCKET/PREFIX, and --s3.endpoint https://HOST where it is not Amazon's"},
 	{s3.ErrUnauthorized, exitHost, "credentials are taken from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws/credentials, or the machine's role"},
+	{s3.ErrCertificate, exitHost, "--s3.ca-file FILE, or $AWS_CA_BUNDLE, with the certificate of who vouches for it"},
 	{s3.ErrConditions, exitHost, "two writers could not be kept apart there: use a store that keeps If-None-Match and If-Match of a PUT"},
 	{s3.ErrFormat, exitFormat, "a later version of coffer made it: use that"},
 	{s3.ErrUncertain, exitHost, "open the volume again: it tells whether the last change is there"},

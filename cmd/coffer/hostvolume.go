@@ -63,14 +63,11 @@ func (f hostFlags) options() (o remote.Options, err error) {
 		}
 	}
 	if f.caFile != "" {
-		pem, err := os.ReadFile(f.caFile)
+		roots, err := readCertificates(f.caFile)
 		if err != nil {
 			return o, err
 		}
-		o.TLS = &tls.Config{RootCAs: x509.NewCertPool()}
-		if !o.TLS.RootCAs.AppendCertsFromPEM(pem) {
-			return o, usageError("it is a file in PEM", "%q has no certificate", f.caFile)
-		}
+		o.TLS = &tls.Config{RootCAs: roots}
 	}
 	if f.pin != "" {
 		if o.TLS, err = pinned(f.pin); err != nil {
@@ -78,6 +75,19 @@ func (f hostFlags) options() (o remote.Options, err error) {
 		}
 	}
 	return o, nil
+}
+
+// readCertificates reads who may vouch for a server.
+func readCertificates(path string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, usageError("it is a file in PEM", "%q has no certificate", path)
+	}
+	return roots, nil
 }
 
 // pinned trusts one certificate, and whatever it says: who has its key is meant. It is

@@ -36,6 +36,7 @@ var provoke = map[error]func(*testing.T) error{
 	remote.ErrAnswer:        wrongAnswer,
 	remote.ErrFailed:        hostFails,
 	s3.ErrUnauthorized:      bucketRefuses,
+	s3.ErrCertificate:       bucketOfNobody,
 	s3.ErrConditions:        bucketForgets,
 	s3.ErrFormat:            laterHead,
 	s3.ErrUncertain:         bucketSilent,

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -34,6 +36,15 @@ func s3Options(url string) s3.Options {
 // bucketRefuses opens a volume with credentials that are not accepted.
 func bucketRefuses(t *testing.T) error {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+	t.Cleanup(s.Close)
+	_, err := s3.Open(ctx, s3URL, s3Options(s.URL))
+	return err
+}
+
+// bucketOfNobody opens a volume in a store whose certificate is its own.
+func bucketOfNobody(t *testing.T) error {
+	s := httptest.NewTLSServer(s3test.Quiet(nil))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	t.Cleanup(s.Close)
 	_, err := s3.Open(ctx, s3URL, s3Options(s.URL))
 	return err

@@ -21,6 +21,7 @@ import (
 // environment, the shared file or the machine's role, never from flags.
 type s3Flags struct {
 	endpoint, region string
+	caFile           string
 	dir              string
 	cache            string
 	durability       string
@@ -32,6 +33,7 @@ const noDir = "none"
 func (f *s3Flags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.endpoint, "s3.endpoint", "", "object store of an s3:// volume; default: $AWS_ENDPOINT_URL_S3, $AWS_ENDPOINT_URL, or Amazon's")
 	c.Flags().StringVar(&f.region, "s3.region", "", "its region; default: $AWS_REGION, $AWS_DEFAULT_REGION, or us-east-1")
+	c.Flags().StringVar(&f.caFile, "s3.ca-file", "", "certificates that vouch for it; default: $AWS_CA_BUNDLE, or the machine's own")
 	c.Flags().StringVar(&f.dir, "s3.dir", "", "directory of this machine for its cache and local journal; default: one of the volume's own in the user's cache, \"none\": memory")
 	c.Flags().StringVar(&f.cache, "s3.cache", "256m", "how many sealed bytes the cache holds, with k, m, g or t")
 	c.Flags().StringVar(&f.durability, "s3.durability", "remote", "what a sync waits for: remote, the object store; or local, a journal on this machine's disk")
@@ -41,6 +43,11 @@ func (f *s3Flags) register(c *cobra.Command) {
 func (f s3Flags) options(volume string) (o s3.Options, err error) {
 	o.Endpoint = cmp.Or(f.endpoint, os.Getenv("AWS_ENDPOINT_URL_S3"), os.Getenv("AWS_ENDPOINT_URL"))
 	o.Region = cmp.Or(f.region, os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION"))
+	if file := cmp.Or(f.caFile, os.Getenv("AWS_CA_BUNDLE")); file != "" {
+		if o.RootCAs, err = readCertificates(file); err != nil {
+			return o, err
+		}
+	}
 	if o.CacheBytes, err = config.ParseSize(cmp.Or(f.cache, "256m")); err != nil {
 		return o, usageError("an example: --s3.cache 1g", "--s3.cache: %w", err)
 	}

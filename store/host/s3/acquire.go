@@ -180,18 +180,22 @@ func (a *acquisition) mine(s *state) *state {
 	return n
 }
 
-// claim replaces the head that was read. No tag: it is another one now.
+// claim replaces the head that was read. No tag: it is another one now. A store that
+// ignores conditions is found out here, wherever the volume was made.
 func (a *acquisition) claim(ctx context.Context, s *state, v *view) (string, error) {
 	head := s.encodeHead()
 	tag, err := a.objects.put(ctx, headName, head, condition{match: v.tag})
-	if err == nil || !isNewHead(err) {
-		return tag, err
+	if isNewHead(err) { // perhaps a try that was not answered made it
+		now, headErr := a.loadHead(ctx, "")
+		if headErr != nil || !bytes.Equal(now.raw, head) {
+			return "", headErr
+		}
+		tag, err = now.tag, nil
 	}
-	now, err := a.loadHead(ctx, "")
-	if err != nil || !bytes.Equal(now.raw, head) {
-		return "", err
+	if err == nil {
+		err = a.tryConditions(ctx, head)
 	}
-	return now.tag, nil // a try that was not answered did it
+	return tag, err
 }
 
 // endHolder ends the journal of whoever holds the volume. It is not done if the

@@ -13,6 +13,8 @@ var (
 	ErrURL = errors.New("not the address of a volume in an object store")
 	// ErrUnauthorized: the object store does not accept the credentials.
 	ErrUnauthorized = errors.New("the object store does not accept the credentials")
+	// ErrCertificate: nobody who is trusted vouches for the object store.
+	ErrCertificate = errors.New("the object store's certificate is not trusted")
 	// ErrConditions: the store ignores If-None-Match or If-Match, so that nothing
 	// would keep two writers apart.
 	ErrConditions = errors.New("the object store ignores conditions of requests")

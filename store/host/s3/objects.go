@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -274,6 +275,10 @@ func (b *objects) classify(what string, err error) error {
 	var answer *answerError
 	if errors.As(err, &answer) {
 		return err
+	}
+	var certificate *tls.CertificateVerificationError
+	if errors.As(err, &certificate) {
+		return fmt.Errorf("%s: %w: %w", what, ErrCertificate, certificate.Err)
 	}
 	var r minio.ErrorResponse
 	if !errors.As(err, &r) || r.StatusCode == 0 {

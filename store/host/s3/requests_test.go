@@ -65,7 +65,7 @@ func TestRequests(t *testing.T) {
 		}
 	}
 	var w host.Writer
-	b.of("open, acquire", 1, 3, true, func() { _, w = acquire(t, o, false) })
+	b.of("open, acquire", 3, 3, true, func() { _, w = acquire(t, o, false) })
 	b.of("create", 0, 0, true, func() { check(w.Create(ctx, 1, 64<<20)) })
 	off := int64(0)
 	put := func(size int) {

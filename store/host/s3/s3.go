@@ -39,6 +39,7 @@ package s3
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -86,6 +87,8 @@ type Options struct {
 	// is AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the shared credentials
 	// file, and what the machine's provider hands out.
 	AccessKey, SecretKey string
+	// RootCAs vouch for the store's certificate. Default: the machine's own.
+	RootCAs *x509.CertPool
 	// Transport replaces the one over TCP, for tests and proxies.
 	Transport http.RoundTripper
 
@@ -231,11 +234,25 @@ func (v *Volume) createHead(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := v.objects.put(ctx, headName, s.encodeHead(), condition{absent: true}); !isNewHead(err) {
-		return fmt.Errorf("a second object of one name was taken (%v): %w", err, ErrConditions)
-	}
-	if _, err := v.objects.put(ctx, headName, s.encodeHead(), condition{match: "00000000000000000000000000000000"}); !isNewHead(err) {
-		return fmt.Errorf("an object was replaced that is another one (%v): %w", err, ErrConditions)
+	return v.tryConditions(ctx, b)
+}
+
+// tryConditions makes a head again that is there already, under conditions that do not
+// hold: a store that takes it ignores them.
+func (v *Volume) tryConditions(ctx context.Context, head []byte) error {
+	for _, c := range []struct {
+		condition
+		taken string
+	}{
+		{condition{absent: true}, "a second object of one name was taken"},
+		{condition{match: "00000000000000000000000000000000"}, "an object was replaced that is another one"},
+	} {
+		switch _, err := v.objects.put(ctx, headName, head, c.condition); {
+		case err == nil:
+			return fmt.Errorf("%s: %w", c.taken, ErrConditions)
+		case !isNewHead(err):
+			return err
+		}
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ func newTransport(o Options) *transport {
 			DisableCompression: true, MaxConnsPerHost: maxConnections, MaxIdleConnsPerHost: maxConnections,
 			IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 32 << 10, TLSHandshakeTimeout: o.Timeout,
 			WriteBufferSize: 64 << 10, ReadBufferSize: 64 << 10,
-			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
+			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
 			TLSNextProto:    map[string]func(string, *tls.Conn) http.RoundTripper{}, // no HTTP/2
 		}
 	}
