@@ -116,7 +116,7 @@ func (f *mountFlags) serve(c *cobra.Command, volume, dir string) error {
 	stopTuning := tune(v)
 	defer stopTuning()
 	moving := &migration{}
-	stopMetrics, err := serveMetrics(f.metrics, v, moving)
+	stopMetrics, err := serveMetrics(f.metrics, v, o.Volume, moving)
 	if err != nil {
 		return errors.Join(err, m.Unmount(), v.Close())
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/coffer-fs/coffer/store/host"
+	"github.com/coffer-fs/coffer/store/host/s3"
 )
 
 // defaultKeep is how long a point with a name is kept, if nothing else is said, and
@@ -160,6 +161,9 @@ func (f hostFlags) withPoints(ctx context.Context, volume string, do func(host.P
 		return volumeError(volume, err)
 	}
 	k, err := keeperOf(v)
+	if s3.IsURL(volume) {
+		err = &failure{exitUsage, errors.New("an object store keeps no points of volumes"), "coffer copy " + quote(volume) + " DIR makes a copy in a directory, and that can be sent"}
+	}
 	if err == nil {
 		err = do(k)
 	}

@@ -117,6 +117,14 @@ func (w *writer) Lag() Lag {
 	return w.lag()
 }
 
+// Lag tells what the object store lacks of what the writer of this handle acknowledged.
+func (v *Volume) Lag() Lag {
+	if w := v.writer.Load(); w != nil {
+		return w.Lag()
+	}
+	return Lag{}
+}
+
 // shipInBackground brings what was acknowledged to the store, in order.
 func (w *writer) shipInBackground(ctx context.Context) {
 	for {

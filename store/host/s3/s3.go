@@ -44,6 +44,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coffer-fs/coffer/store/host"
@@ -169,6 +170,7 @@ type Volume struct {
 	objects *objects
 	cache   *cache
 	options Options
+	writer  atomic.Pointer[writer] // the last one that this handle acquired; nil if none
 
 	mu     sync.Mutex // held while the view is brought up to date
 	view   *view      // what a reader knows

@@ -91,6 +91,7 @@ func (v *Volume) begin(s *state, tag string, d *dir, logs []place, unclean bool)
 		w.records[name] = r
 	}
 	v.keep()
+	v.writer.Store(w)
 	w.ctx, w.stop = context.WithCancel(context.Background())
 	w.work.Go(func() { w.beat(w.ctx) })
 	w.work.Go(func() { w.foldInBackground(w.ctx) })
