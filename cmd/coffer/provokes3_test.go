@@ -5,6 +5,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,16 +17,31 @@ import (
 )
 
 // bucket starts an object store, which the commands of the script find by their
-// environment.
+// environment. "bucket full" has it take nothing more until "bucket empty".
 func bucket(t *testing.T, ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) > 0 {
-		ts.Fatalf("usage: bucket")
+	switch {
+	case neg || len(args) > 1:
+		ts.Fatalf("usage: bucket [full|empty]")
+	case len(args) == 0:
+		s := s3test.New(t)
+		buckets.Store(ts.Getenv("WORK"), s)
+		ts.Setenv("AWS_ENDPOINT_URL", s.URL)
+		ts.Setenv("AWS_ACCESS_KEY_ID", "test")
+		ts.Setenv("AWS_SECRET_ACCESS_KEY", "testtest")
+		ts.Setenv("XDG_CACHE_HOME", ts.MkAbs(".cache"))
+	default:
+		s, _ := buckets.Load(ts.Getenv("WORK"))
+		s.(*s3test.Server).Break(func(method, _ string) s3test.Fault {
+			if args[0] == "full" && method == http.MethodPut {
+				return s3test.Busy
+			}
+			return s3test.None
+		})
 	}
-	ts.Setenv("AWS_ENDPOINT_URL", s3test.New(t).URL)
-	ts.Setenv("AWS_ACCESS_KEY_ID", "test")
-	ts.Setenv("AWS_SECRET_ACCESS_KEY", "testtest")
-	ts.Setenv("XDG_CACHE_HOME", ts.MkAbs(".cache"))
 }
+
+// buckets are the stores of scripts, by the directory of the script.
+var buckets sync.Map
 
 const s3URL = "s3://bucket/vol"
 

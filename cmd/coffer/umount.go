@@ -39,6 +39,9 @@ func (f hostFlags) umount(ctx context.Context, dir string) error {
 	if volume != "" { // in memory there is nothing to wait for
 		serving, holderErr = f.holder(ctx, volume)
 	}
+	if s3.IsURL(volume) && disconnected(dir) { // who served it is gone, which no object store knows
+		serving, holderErr = nil, nil
+	}
 	if holderErr != nil && !errors.Is(holderErr, remote.ErrUnreachable) && !errors.Is(holderErr, s3.ErrUnreachable) {
 		return volumeError(volume, holderErr)
 	}
@@ -56,6 +59,12 @@ func (f hostFlags) umount(ctx context.Context, dir string) error {
 		return nil
 	}
 	return volumeError(volume, f.waitReleased(ctx, volume, *serving))
+}
+
+// disconnected reports whether nobody serves a mount any more.
+func disconnected(dir string) bool {
+	var st unix.Statfs_t // what a stat asks for may be cached
+	return errors.Is(unix.Statfs(dir, &st), unix.ENOTCONN)
 }
 
 // unmount unmounts a directory: at once, or when nobody uses it any more. Who is
