@@ -20,6 +20,10 @@ type bar struct {
 	done, total int64
 }
 
+// noSpinner has a bar of unknown length turn with what is reported, and not by a
+// goroutine of its own: that one may still draw while the bar is cleared.
+var noSpinner = progressbar.OptionSetSpinnerChangeInterval(0)
+
 // newBar makes a bar for so many bytes; 0 if that is not known.
 func newBar(w io.Writer, what string, total int64) *bar {
 	if total == 0 {
@@ -30,7 +34,7 @@ func newBar(w io.Writer, what string, total int64) *bar {
 		return b
 	}
 	b.bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what),
-		progressbar.OptionShowBytes(true), progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionShowBytes(true), progressbar.OptionThrottle(100*time.Millisecond), noSpinner,
 		progressbar.OptionClearOnFinish(), progressbar.OptionSetRenderBlankState(false))
 	b.bar.StartWithoutRender() // now, and not when it is shown first
 	return b
@@ -41,7 +45,7 @@ func newBar(w io.Writer, what string, total int64) *bar {
 func newMigrationBar(w io.Writer) *bar {
 	b := newBar(w, "migrate", 0)
 	if b.bar != nil {
-		b.bar = progressbar.NewOptions64(-1, progressbar.OptionSetWriter(w), progressbar.OptionThrottle(100*time.Millisecond),
+		b.bar = progressbar.NewOptions64(-1, progressbar.OptionSetWriter(w), progressbar.OptionThrottle(100*time.Millisecond), noSpinner,
 			progressbar.OptionSetElapsedTime(false), progressbar.OptionSetPredictTime(false),
 			progressbar.OptionClearOnFinish(), progressbar.OptionSetRenderBlankState(false))
 	}
