@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -208,13 +207,8 @@ func TestTransport(t *testing.T) {
 	_, err = dripping.Private(ctx, spec, kds.Storage)
 	wants(t, "slow body", err, kds.ErrTimeout, "waited 50ms")
 
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	gone := answers(t, nil)
-	gone.URL = "http://" + closed.Addr().String()
-	_ = closed.Close()
+	gone.URL = closedAddress(t)
 	_, err = gone.Private(ctx, spec, kds.Storage)
 	wants(t, "nobody", err, kds.ErrUnreachable, "refused")
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coffer-fs/coffer/internal/freeaddr"
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/kdstest"
 )
@@ -53,12 +53,11 @@ func hangs(t *testing.T) *counted {
 
 // closedAddress is one at which nobody listens.
 func closedAddress(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeaddr.New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return "http://" + l.Addr().String()
+	return "http://" + address
 }
 
 // Whatever is wrong with the other nodes, one that answers is enough; a node

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coffer-fs/coffer/internal/freeaddr"
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/attest/platform"
 	"github.com/coffer-fs/coffer/kds/attest/sim"
@@ -368,8 +368,7 @@ func must(t testing.TB, err error) {
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeaddr.New()
 	must(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/coffer-fs/coffer/internal/freeaddr"
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/attest/platform"
 	"github.com/coffer-fs/coffer/kds/attest/sim"
@@ -163,10 +163,9 @@ func address(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: address NAME")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeaddr.New()
 	ts.Check(err)
-	ts.Setenv(args[0], l.Addr().String())
-	ts.Check(l.Close())
+	ts.Setenv(args[0], address)
 }
 
 // auditkey NAME FILE: the key that signed the head in FILE is in $NAME.

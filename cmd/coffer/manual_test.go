@@ -1,13 +1,14 @@
 package main
 
 import (
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/coffer-fs/coffer/internal/freeaddr"
 )
 
 // The manuals' commands work as they stand there, one after the other.
@@ -46,18 +47,12 @@ func freeAddresses(t *testing.T, script string) string {
 	free := map[string]string{}
 	return regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAllStringFunc(script, func(fixed string) string {
 		if free[fixed] == "" {
-			free[fixed] = freeAddress(t)
+			address, err := freeaddr.New()
+			if err != nil {
+				t.Fatal(err)
+			}
+			free[fixed] = address
 		}
 		return free[fixed]
 	})
-}
-
-// freeAddress is one that was free a moment ago.
-func freeAddress(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -83,6 +83,7 @@ var rules = []struct {
 	{"cmd/coffer", []string{".", "config", "control", "fs", "migrate", "store", "kds"}},
 	{"control", nil},
 	{"internal/bench", []string{"fs", "store", "migrate"}},
+	{"internal/freeaddr", nil},
 	{"internal/kdsload", []string{"kds"}},
 	{"internal/layout", nil},
 	{"internal/soak", nil},
