@@ -211,6 +211,12 @@ func TestK12_AuditCutOff(t *testing.T) {
 	if _, err := verify(s.text(), o); err != nil {
 		t.Error(err)
 	}
+	late := bytes.Join(s.batches[len(s.batches)-1:], nil)
+	early, err := audit.ParseHead(s.batches[0][bytes.Index(s.batches[0], []byte(`{"head":`)):])
+	must(t, err)
+	if _, err := verify(late, audit.VerifyOptions{Kept: &early}); !errors.Is(err, audit.ErrCutOff) || !strings.Contains(err.Error(), "after line 1 of the head") {
+		t.Errorf("files that begin after the head: %v", err)
+	}
 	_ = l.Close()
 	s.batches, s.lines = s.batches[:2], 2
 	if _, err := verify(s.text(), o); !errors.Is(err, audit.ErrCutOff) || !strings.Contains(err.Error(), "ends at line 2") {

@@ -33,8 +33,8 @@ type VerifyOptions struct {
 	// Keys are those that may have signed. Default any, which shows that the log is
 	// whole and not whose it is.
 	Keys []ed25519.PublicKey
-	// Kept is a head that was kept elsewhere: the log must agree with it, as
-	// far as it has that line, and must not end before it.
+	// Kept is a head that was kept elsewhere: the log must agree with it,
+	// must have that line, and must not end before it.
 	Kept *SignedHead
 	// More parts follow this one.
 	More bool
@@ -174,7 +174,14 @@ func (v *verifier) follow(h SignedHead) error {
 }
 
 func (v *verifier) end() error {
-	if k := v.o.Kept; k != nil && !v.o.More && v.s.Lines < k.Head.Last {
+	k := v.o.Kept
+	if k == nil {
+		return nil
+	}
+	if v.begun && v.s.First > k.Head.Last {
+		return fmt.Errorf("%w: it begins at line %d, after line %d of the head: give the files from that line on", ErrCutOff, v.s.First, k.Head.Last)
+	}
+	if !v.o.More && v.s.Lines < k.Head.Last {
 		return fmt.Errorf("%w: it ends at line %d, and line %d was signed", ErrCutOff, v.s.Lines, k.Head.Last)
 	}
 	return nil

@@ -28,6 +28,8 @@ type Keeper struct {
 	mu   sync.Mutex // guards what follows; held while the store is asked
 	now  Orders
 	text []byte
+	// tried is what a Replace failed to store: whether it did is unknown.
+	tried []byte
 }
 
 // Open reads the orders in force.
@@ -59,11 +61,33 @@ func (k *Keeper) Apply(ctx context.Context, text []byte) (Orders, error) {
 	case o.Number <= k.now.Number:
 		return o, fmt.Errorf("%w: number %d, and %d is in force", ErrNumber, o.Number, k.now.Number)
 	}
-	if err := k.store.Replace(ctx, k.text, text); err != nil {
+	if err := k.replace(ctx, text); err != nil {
 		return o, fmt.Errorf("store orders: %w", err)
 	}
 	k.now, k.text = o, bytes.Clone(text)
 	return o, nil
+}
+
+// replace stores text in place of what is in force. A Replace that failed may have
+// taken effect all the same: what this node itself tried last is not another's
+// change. k.mu is held.
+func (k *Keeper) replace(ctx context.Context, text []byte) error {
+	old := k.text
+	if len(k.tried) > 0 {
+		now, err := k.store.Load(ctx)
+		if err != nil {
+			return err
+		}
+		if bytes.Equal(now, k.tried) {
+			old = now
+		}
+	}
+	k.tried = bytes.Clone(text)
+	if err := k.store.Replace(ctx, old, text); err != nil {
+		return err
+	}
+	k.tried = nil
+	return nil
 }
 
 // Text is the signed text of the orders in force, empty if there are none.

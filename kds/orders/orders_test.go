@@ -85,6 +85,39 @@ func TestKeeper(t *testing.T) {
 	}
 }
 
+// unsynced is a store whose first Replace takes effect, and fails all the same.
+type unsynced struct {
+	orders.File
+	failed bool
+}
+
+func (u *unsynced) Replace(ctx context.Context, old, text []byte) error {
+	err := u.File.Replace(ctx, old, text)
+	if err == nil && !u.failed {
+		u.failed, err = true, errors.New("sync failed")
+	}
+	return err
+}
+
+// Orders that may have come to the disk are not in force, and do not keep later
+// ones, or the same again, from it.
+func TestAfterAFailedSync(t *testing.T) {
+	me := operator(t)
+	for _, again := range []uint64{1, 2} {
+		s := &unsynced{File: orders.File(filepath.Join(t.TempDir(), "orders.json"))}
+		k, err := orders.Open(ctx, s, public(me))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := k.Apply(ctx, sign(t, orders.Orders{Number: 1}, me)); err == nil || k.Orders().Number != 0 {
+			t.Errorf("after a failed sync %d is in force: %v", k.Orders().Number, err)
+		}
+		if _, err := k.Apply(ctx, sign(t, orders.Orders{Number: again}, me)); err != nil || k.Orders().Number != again {
+			t.Errorf("orders %d after it: %v", again, err)
+		}
+	}
+}
+
 func TestAllow(t *testing.T) {
 	id := attest.Identity{CodeHash: hash("A"), SignerHash: hash("B")}
 	spec := [32]byte{1}
