@@ -21,9 +21,11 @@ const (
 
 // Propose makes a new master key, the first or the next, and the record of it
 // for an operator to sign. Anybody may ask: it is nothing until it is confirmed.
-func (n *Node) Propose(_ context.Context, want kds.Generation) (Proposal, error) {
-	n.changing.Lock()
-	defer n.changing.Unlock()
+func (n *Node) Propose(ctx context.Context, want kds.Generation) (Proposal, error) {
+	if err := n.changing.lock(ctx); err != nil {
+		return Proposal{}, err
+	}
+	defer n.changing.unlock()
 	n.mu.RLock()
 	next, id, err := n.next(want)
 	n.mu.RUnlock()
@@ -97,8 +99,10 @@ func (n *Node) forgetProposals() {
 // is checked, it is written down, the key is sealed, the record is created in the store if there is
 // none. Only then does the node hold the key.
 func (n *Node) Confirm(ctx context.Context, c Confirmation) (kds.Generation, error) {
-	n.changing.Lock()
-	defer n.changing.Unlock()
+	if err := n.changing.lock(ctx); err != nil {
+		return 0, err
+	}
+	defer n.changing.unlock()
 	p, err := n.confirmed(c)
 	if err != nil {
 		return 0, err

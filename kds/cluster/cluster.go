@@ -105,7 +105,7 @@ type Node struct {
 	party *peer.Party
 	typ   kds.MasterKeyType
 
-	changing sync.Mutex // held while the state changes; guards sealing
+	changing changing // held while the state changes; guards sealing
 
 	mu        sync.RWMutex // guards what follows
 	state     record.State // as seen in the store, or sealed; only grows
@@ -156,7 +156,7 @@ func Open(o Options) (*Node, error) {
 	if o.Listener != nil && o.Address == "" {
 		o.Address = o.Listener.Addr().String()
 	}
-	n := &Node{o: o, typ: Type(o.Platform.Mode()), keys: peer.Keys{}, proposals: map[record.Hash]*proposal{},
+	n := &Node{o: o, typ: Type(o.Platform.Mode()), keys: peer.Keys{}, proposals: map[record.Hash]*proposal{}, changing: newChanging(),
 		members: map[string]*member{}, woken: make(chan struct{}, 1),
 		party: &peer.Party{Cluster: o.Config.Cluster.Name, Platform: o.Platform, Verifier: o.Verifier, Peers: o.Config.Cluster.Peers}}
 	n.witness = &witness{n: n}

@@ -29,6 +29,8 @@ var (
 	ErrProposal = errors.New("not a proposal of this node")
 	// ErrNotWaiting: the node has the master keys, and needs no shares.
 	ErrNotWaiting = errors.New("node has the master keys already")
+	// ErrBusy: whoever asked was gone before it was his turn.
+	ErrBusy = errors.New("node is busy with another change")
 )
 
 // statuses of HTTP for those who ask; anything else is 503.
@@ -39,6 +41,7 @@ var statuses = []struct {
 	{ErrBorn, http.StatusConflict},
 	{ErrProposal, http.StatusConflict},
 	{ErrNotWaiting, http.StatusConflict},
+	{ErrBusy, http.StatusServiceUnavailable},
 	{ErrNoKey, http.StatusServiceUnavailable},
 	{ledger.ErrNoMajority, http.StatusServiceUnavailable},
 	{ledger.ErrOlder, http.StatusServiceUnavailable},

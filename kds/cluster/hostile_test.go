@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"math"
+	"net"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -200,5 +202,97 @@ func TestAuditLinesOfStrangers(t *testing.T) {
 	}
 	if e := waiting.audit.events(); slices.ContainsFunc(e, func(s string) bool { return strings.Contains(s, "c0") }) {
 		t.Errorf("%q", e)
+	}
+}
+
+// Addresses that say nothing, of which there are many when nodes are lost, do not
+// keep a custodian waiting.
+func TestRecoveryBesideSilentAddresses(t *testing.T) {
+	w := newWorld(t, "")
+	a := w.start(t, release(t, build), "", nil)
+	w.birth(a)
+	a.stop()
+	reached := make(chan struct{}, 100)
+	var peers []string
+	for range 8 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		defer l.Close()
+		go func() { // connections are taken, and never answered
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				defer c.Close()
+				reached <- struct{}{}
+			}
+		}()
+		peers = append(peers, l.Addr().String())
+	}
+	b := w.start(t, release(t, build), "", func(o *cluster.Options) { o.Peers = peers })
+	for range peers { // side by side: all are asked before one has timed out
+		select {
+		case <-reached:
+		case <-time.After(4 * time.Second):
+			t.Fatal("the addresses are asked one after another")
+		}
+	}
+	for _, sk := range w.custodians[:2] {
+		waits, cancel := context.WithTimeout(ctx, 3*time.Second)
+		_, _, err := w.person(b).Recover(waits, sk)
+		cancel()
+		must(t, err)
+	}
+	b.until("a member", is(cluster.Member))
+}
+
+// stuck is a store that answers nothing once it is told so.
+type stuck struct {
+	kv.Store
+	on      atomic.Bool
+	entered chan struct{}
+}
+
+func (s *stuck) List(ctx context.Context, prefix string) ([]kv.Named, error) {
+	if s.on.Load() {
+		select {
+		case s.entered <- struct{}{}:
+		default:
+		}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return s.Store.List(ctx, prefix)
+}
+
+// Whoever waits for a change behind a store that does not answer goes when his
+// time is up.
+func TestWaitingObeysTheRequest(t *testing.T) {
+	w := newWorld(t, "")
+	s := &stuck{Store: w.store, entered: make(chan struct{}, 1)}
+	a := w.start(t, release(t, build), "", func(o *cluster.Options) { o.Store = s })
+	w.birth(a)
+	s.on.Store(true)
+	<-s.entered
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	done := make(chan error, 4)
+	go func() { _, err := a.Propose(gone, 2); done <- err }()
+	go func() { _, err := a.Confirm(gone, cluster.Confirmation{}); done <- err }()
+	go func() { _, err := a.Share(gone, cluster.Shares{}); done <- err }()
+	go func() { done <- a.Retire(gone, nil) }()
+	for range 4 {
+		select {
+		case err := <-done:
+			if !errors.Is(err, cluster.ErrBusy) {
+				t.Error(err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("it waits for a store that does not answer")
+		}
+	}
+	if _, err := a.Key(ctx, 1); err != nil {
+		t.Error(err)
 	}
 }

@@ -2,10 +2,12 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"sort"
+	"sync"
 
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/attest"
@@ -26,8 +28,12 @@ func (n *Node) missing() []*record.Generation {
 	return all
 }
 
-// fetchMissing gets the keys that this node lacks from another one. That there
-// is none is no error: the node waits, and asks again.
+// maxAsked is how many nodes are asked for keys at once.
+const maxAsked = 16
+
+// fetchMissing gets the keys that this node lacks from others, which it asks side
+// by side until it has all. That there is none is no error: the node waits, and
+// asks again. n.changing is not held while others are asked.
 func (n *Node) fetchMissing(ctx context.Context) error {
 	n.mu.RLock()
 	lacks := n.missing()
@@ -36,17 +42,66 @@ func (n *Node) fetchMissing(ctx context.Context) error {
 	if len(lacks) == 0 {
 		return nil
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var asked sync.WaitGroup
+	slots, errs := make(chan struct{}, maxAsked), make(chan error, len(addrs))
 	for _, addr := range addrs {
-		got, err := n.fetch(ctx, addr, lacks)
-		if err != nil {
-			n.o.Logger.Warn("no master keys from another node", "address", addr, "error", err)
-			continue
+		slots <- struct{}{}
+		if ctx.Err() != nil {
+			break // another had them all
 		}
-		if err := n.take(got, "from another node"); err != nil || len(got) == len(lacks) {
-			return err
+		asked.Go(func() {
+			defer func() { <-slots }()
+			all, err := n.fetchFrom(ctx, addr, lacks)
+			if all || err != nil {
+				cancel()
+			}
+			errs <- err
+		})
+	}
+	asked.Wait()
+	close(errs)
+	var failed error
+	for err := range errs {
+		failed = errors.Join(failed, err)
+	}
+	return failed
+}
+
+// fetchFrom takes what one node has, and reports whether that was all. It is no
+// error that it gave none.
+func (n *Node) fetchFrom(ctx context.Context, addr string, lacks []*record.Generation) (all bool, err error) {
+	got, err := n.fetch(ctx, addr, lacks)
+	if err != nil {
+		if ctx.Err() == nil {
+			n.o.Logger.Warn("no master keys from another node", "address", addr, "error", err)
+		}
+		return false, nil
+	}
+	if n.changing.lock(ctx) != nil {
+		got.Destroy()
+		return false, nil
+	}
+	defer n.changing.unlock()
+	all = len(got) == len(lacks)
+	return all, n.take(n.stillMissing(got), "from another node")
+}
+
+// stillMissing leaves the keys that nobody gave this node meanwhile, and destroys
+// the others. n.changing is held.
+func (n *Node) stillMissing(got peer.Keys) peer.Keys {
+	defer got.Destroy()
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	still := peer.Keys{}
+	for _, g := range n.missing() {
+		if k, ok := got[g.Number]; ok {
+			still[g.Number] = k
+			delete(got, g.Number)
 		}
 	}
-	return nil
+	return still
 }
 
 // addresses are those of other nodes, the ones alive first. n.mu is held.

@@ -68,10 +68,24 @@ func (n *Node) bury() {
 }
 
 // update reads the records, takes what is new, gets the keys that it lacks, and
-// gives a sign of life.
+// gives a sign of life. While other nodes are asked, nobody waits for it.
 func (n *Node) update(ctx context.Context) error {
-	n.changing.Lock()
-	defer n.changing.Unlock()
+	if err := n.changed(ctx, func() error { return n.read(ctx) }); err != nil {
+		return err
+	}
+	if err := n.fetchMissing(ctx); err != nil {
+		return err
+	}
+	return n.changed(ctx, func() error {
+		if err := n.promote(); err != nil {
+			return err
+		}
+		return n.beat(ctx)
+	})
+}
+
+// read brings what the node knows up to the store. n.changing is held.
+func (n *Node) read(ctx context.Context) error {
 	if err := n.readMembers(ctx); err != nil {
 		return err
 	}
@@ -85,13 +99,7 @@ func (n *Node) update(ctx context.Context) error {
 	n.mu.Lock()
 	n.looked = time.Now()
 	n.mu.Unlock()
-	if err := n.fetchMissing(ctx); err != nil {
-		return err
-	}
-	if err := n.promote(); err != nil {
-		return err
-	}
-	return n.beat(ctx)
+	return nil
 }
 
 // readState reads and checks all records.

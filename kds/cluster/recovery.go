@@ -65,9 +65,11 @@ func (n *Node) shareStatus(r *recovery) []ShareStatus {
 
 // Share takes a custodian's shares. With enough of them, of every generation
 // that is not retired, the node has the master keys again.
-func (n *Node) Share(_ context.Context, s Shares) ([]ShareStatus, error) {
-	n.changing.Lock()
-	defer n.changing.Unlock()
+func (n *Node) Share(ctx context.Context, s Shares) ([]ShareStatus, error) {
+	if err := n.changing.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer n.changing.unlock()
 	keys, status, err := n.gather(s)
 	if err != nil {
 		return status, err

@@ -61,7 +61,8 @@ func (s *Server) table() map[string]route {
 	return all
 }
 
-// more serves a path that is not of the protocol.
+// more serves a path that is not of the protocol. What it waits for is not known
+// here: it takes no processor from the protocol, and few requests.
 func (s *Server) more(to Route) route {
 	return route{method: to.Method, serve: func(w http.ResponseWriter, r *http.Request) (any, error) {
 		if to.Method == http.MethodGet {
@@ -71,9 +72,11 @@ func (s *Server) more(to Route) route {
 		if err != nil {
 			return nil, err
 		}
-		var answer any
-		err = s.work(r.Context(), func() (err error) { answer, err = to.Serve(r.Context(), body); return err })
-		return answer, err
+		if !s.others.take() {
+			return nil, refuse(http.StatusTooManyRequests, "too many requests at once for %s and the like", clip(r.URL.Path))
+		}
+		defer s.others.give()
+		return to.Serve(r.Context(), body)
 	}}
 }
 

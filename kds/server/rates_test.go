@@ -2,10 +2,12 @@ package server_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
@@ -141,5 +143,57 @@ func TestMetrics(t *testing.T) {
 	probe, err := monitor.Client().Get(monitor.URL + "/readyz")
 	if err != nil || probe.StatusCode != 200 {
 		t.Errorf("%v, %v", probe, err)
+	}
+}
+
+// Requests that are not of the protocol, and wait for something, take nothing that
+// keys need.
+func TestOthersTakeNoProcessors(t *testing.T) {
+	const most = 32
+	leave, entered := make(chan struct{}), make(chan struct{}, most)
+	k := kdstest.New(t, kdstest.Options{Change: func(o *server.Options) {
+		o.MaxRequests = most
+		o.Routes = map[string]server.Route{"/waits": {Method: http.MethodPost, Serve: func(context.Context, []byte) (any, error) {
+			entered <- struct{}{}
+			<-leave
+			return struct{}{}, nil
+		}}}
+	}})
+	post := func() int {
+		r, err := http.NewRequest(http.MethodPost, k.URL+"/waits", strings.NewReader("{}"))
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		r.Header.Set(kds.VersionHeader, kds.Version)
+		a, err := k.HTTP.Do(r)
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		_ = a.Body.Close()
+		return a.StatusCode
+	}
+	status := make(chan int, most)
+	for range most {
+		go func() { status <- post() }()
+	}
+	refused := 0
+	for range most - most/8 {
+		if s := <-status; s == http.StatusTooManyRequests {
+			refused++
+		}
+	}
+	if _, err := k.Client(t, kdstest.Sim(t, kdstest.AppBuild), "").Private(ctx, kdstest.Spec(t, kdstest.AppPolicy), kds.Storage); err != nil {
+		t.Errorf("no key while others wait: %v", err)
+	}
+	close(leave)
+	for range most / 8 {
+		if s := <-status; s != http.StatusOK {
+			t.Errorf("status %d", s)
+		}
+	}
+	if refused != most-most/8 || len(entered) != most/8 {
+		t.Errorf("%d refused, %d served", refused, len(entered))
 	}
 }

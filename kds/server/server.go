@@ -101,6 +101,7 @@ type Server struct {
 	response *responder
 	reading  slots // requests being read or answered
 	working  slots // requests that use a processor
+	others   slots // requests with a body that are not of the protocol
 	rates    *rates
 	metrics  *metrics
 	routes   map[string]route
@@ -127,7 +128,8 @@ func New(o Options) (*Server, error) {
 		o.MaxRequests = DefaultMaxRequests
 	}
 	s := &Server{o: o, masters: map[kds.MasterKeyType]master.Provider{},
-		reading: make(slots, o.MaxRequests), working: make(slots, 2*runtime.GOMAXPROCS(0))}
+		reading: make(slots, o.MaxRequests), working: make(slots, 2*runtime.GOMAXPROCS(0)),
+		others: make(slots, max(1, o.MaxRequests/8))}
 	for _, m := range o.Masters {
 		if s.masters[m.Type()] != nil {
 			return nil, fmt.Errorf("%w: two master keys of type %s", ErrOptions, m.Type())
