@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"github.com/coffer-fs/coffer/kds/attest"
 )
 
 // The wait between two rounds, without its jitter of one half: doubled from the
@@ -47,6 +49,7 @@ func (n *node) failed(err error) {
 //	refused (403 and the like)         final: another node would refuse too
 //	not trusted, damaged, wrong        this address is not asked again
 //	down, slow, 429, 502, 503, 504     it is asked again in the next round
+//	its evidence cannot be verified now  likewise
 //
 // Rounds go on, with a growing wait between them, until the time-out. A request
 // may so take effect more than once.
@@ -107,7 +110,7 @@ func oneRound[A any](ctx context.Context, c *Client, nodes []*node, try func(*ur
 			return none, backoff.Permanent(&finalError{tried})
 		case errors.As(tried, &r):
 			after, err = max(after, r.RetryAfter), tried
-		case errors.Is(tried, ErrUnreachable), errors.Is(tried, ErrTimeout):
+		case errors.Is(tried, ErrUnreachable), errors.Is(tried, ErrTimeout), errors.Is(tried, attest.ErrUnavailable):
 			err = tried
 		default:
 			n.over = true

@@ -15,6 +15,7 @@ import (
 
 	"github.com/coffer-fs/coffer/internal/freeaddr"
 	"github.com/coffer-fs/coffer/kds"
+	"github.com/coffer-fs/coffer/kds/attest"
 	"github.com/coffer-fs/coffer/kds/kdstest"
 )
 
@@ -118,6 +119,31 @@ func TestRetry(t *testing.T) {
 	private(t, c, kdstest.Spec(t, kdstest.AppPolicy), kds.Storage)
 	if asked.Load() != 3 {
 		t.Errorf("asked %d times", asked.Load())
+	}
+}
+
+// awayOnce is a verifier that cannot have what it needs the first time.
+type awayOnce struct {
+	attest.Verifier
+	asked int
+}
+
+func (a *awayOnce) Verify(ctx context.Context, e attest.Evidence) (attest.Report, error) {
+	if a.asked++; a.asked == 1 {
+		return attest.Report{}, attest.ErrUnavailable
+	}
+	return a.Verifier.Verify(ctx, e)
+}
+
+// That the service with Intel's collateral is away says nothing of the node.
+func TestCollateralAway(t *testing.T) {
+	k := kdstest.New(t, kdstest.Options{})
+	c := k.Client(t, kdstest.Sim(t, kdstest.AppBuild), "")
+	v := &awayOnce{Verifier: c.Verifier}
+	c.Verifier, c.Tries, c.Timeout = v, 0, time.Minute
+	private(t, c, kdstest.Spec(t, kdstest.AppPolicy), kds.Storage)
+	if v.asked < 2 {
+		t.Errorf("asked %d times", v.asked)
 	}
 }
 

@@ -14,6 +14,9 @@ var (
 var (
 	// ErrEvidence: evidence is missing, malformed, forged or not accepted.
 	ErrEvidence = errors.New("evidence is not valid")
+	// ErrUnavailable: what evidence is verified with cannot be had now: it says
+	// nothing of the evidence.
+	ErrUnavailable = errors.New("evidence cannot be verified now")
 	// ErrIdentity: an identity has a missing or impossible part.
 	ErrIdentity = errors.New("identity is not valid")
 )

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/coffer-fs/coffer/kds/attest"
@@ -30,8 +29,8 @@ const (
 // file in dir is lost or changed, it is another key, and the log says so.
 func SigningKey(p attest.Platform, dir string) (ed25519.PrivateKey, error) {
 	path := filepath.Join(dir, KeyFile)
-	info, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) || len(info) > attest.MaxKeyInfoSize {
+	info, err := secretfile.ReadBounded(path, attest.MaxKeyInfoSize)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.Join(fmt.Errorf("open audit key: %q cannot be read", path), err)
 	}
 	k, made, err := p.SealKey(attest.SealToCode, info)

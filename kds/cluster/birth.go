@@ -14,9 +14,11 @@ import (
 
 const (
 	// maxProposals is how many proposals a node remembers, and proposalFor how
-	// long an operator may take to sign one.
+	// long an operator may take to sign one. For proposalKept no other pushes it
+	// out, because anybody may propose.
 	maxProposals = 8
 	proposalFor  = 10 * time.Minute
+	proposalKept = time.Minute
 )
 
 // Propose makes a new master key, the first or the next, and the record of it
@@ -26,9 +28,12 @@ func (n *Node) Propose(ctx context.Context, want kds.Generation) (Proposal, erro
 		return Proposal{}, err
 	}
 	defer n.changing.unlock()
-	n.mu.RLock()
+	n.mu.Lock()
 	next, id, err := n.next(want)
-	n.mu.RUnlock()
+	if err == nil {
+		err = n.forgetProposals()
+	}
+	n.mu.Unlock()
 	if err != nil {
 		return Proposal{}, err
 	}
@@ -46,7 +51,6 @@ func (n *Node) Propose(ctx context.Context, want kds.Generation) (Proposal, erro
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.forgetProposals()
 	n.proposals[g.Hash()] = &proposal{g, mk, time.Now()}
 	return Proposal{Body: g.Body(), Evidence: evidence}, nil
 }
@@ -77,8 +81,8 @@ func (n *Node) next(want kds.Generation) (*record.Next, record.ID, error) {
 	return &record.Next{Generation: newest, Key: k}, newest.ID, nil
 }
 
-// forgetProposals makes room for another. n.mu is held.
-func (n *Node) forgetProposals() {
+// forgetProposals makes room for another. ErrProposals. n.mu is held.
+func (n *Node) forgetProposals() error {
 	for len(n.proposals) > 0 {
 		var oldest record.Hash
 		var at time.Time
@@ -87,12 +91,22 @@ func (n *Node) forgetProposals() {
 				oldest, at = h, p.at
 			}
 		}
-		if len(n.proposals) < maxProposals && time.Since(at) < proposalFor {
-			return
+		switch age := time.Since(at); {
+		case age >= proposalFor:
+		case len(n.proposals) < maxProposals:
+			return nil
+		case age < proposalKept:
+			return fmt.Errorf("%w: %d in the last %v", ErrProposals, maxProposals, proposalKept)
 		}
-		n.proposals[oldest].mk.Destroy()
-		delete(n.proposals, oldest)
+		n.forgetProposal(oldest)
 	}
+	return nil
+}
+
+// forgetProposal destroys its key. n.mu is held.
+func (n *Node) forgetProposal(h record.Hash) {
+	n.proposals[h].mk.Destroy()
+	delete(n.proposals, h)
 }
 
 // Confirm makes a proposal a generation. The order is: the operator's signature
@@ -142,6 +156,10 @@ func (n *Node) confirmed(c Confirmation) (*proposal, error) {
 	p := n.proposals[h]
 	if p == nil {
 		return nil, ErrProposal
+	}
+	if time.Since(p.at) >= proposalFor {
+		n.forgetProposal(h)
+		return nil, fmt.Errorf("%w any more: it is older than %v, propose another", ErrProposal, proposalFor)
 	}
 	p.g.Confirm(c.Operator, c.Signature)
 	g, err := record.Parse(p.g.Encode(), n.o.Config)

@@ -27,6 +27,8 @@ var (
 	ErrBorn = errors.New("the cluster has a master key already")
 	// ErrProposal: what is confirmed is not what this node proposed.
 	ErrProposal = errors.New("not a proposal of this node")
+	// ErrProposals: too many proposals wait for an operator.
+	ErrProposals = errors.New("too many proposals wait to be signed, ask again in a minute")
 	// ErrNotWaiting: the node has the master keys, and needs no shares.
 	ErrNotWaiting = errors.New("node has the master keys already")
 	// ErrBusy: whoever asked was gone before it was his turn.
@@ -40,6 +42,7 @@ var statuses = []struct {
 }{
 	{ErrBorn, http.StatusConflict},
 	{ErrProposal, http.StatusConflict},
+	{ErrProposals, http.StatusTooManyRequests},
 	{ErrNotWaiting, http.StatusConflict},
 	{ErrBusy, http.StatusServiceUnavailable},
 	{ErrNoKey, http.StatusServiceUnavailable},

@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"math"
 	"net"
@@ -295,4 +296,35 @@ func TestWaitingObeysTheRequest(t *testing.T) {
 	if _, err := a.Key(ctx, 1); err != nil {
 		t.Error(err)
 	}
+}
+
+// A proposal ends when its time is up, and those of strangers do not push it out
+// while an operator signs.
+func TestProposalsEnd(t *testing.T) {
+	w := newWorld(t, "")
+	a := w.start(t, release(t, build), "", nil)
+	w.birth(a)
+	confirm := func(q cluster.Proposal) error {
+		g, err := record.ParseBody(q.Body)
+		must(t, err)
+		h := g.Hash()
+		_, err = a.Confirm(ctx, cluster.Confirmation{Hash: h[:], Operator: w.operator.Public().(ed25519.PublicKey), Signature: ed25519.Sign(w.operator, h.OperatorBytes())})
+		return err
+	}
+	old, err := a.Propose(ctx, 2)
+	must(t, err)
+	a.Age(10 * time.Minute)
+	if err := confirm(old); !errors.Is(err, cluster.ErrProposal) {
+		t.Errorf("a proposal of ten minutes ago: %v", err)
+	}
+	mine, err := a.Propose(ctx, 2)
+	must(t, err)
+	for range cluster.MaxProposals - 1 {
+		_, err := a.Propose(ctx, 2)
+		must(t, err)
+	}
+	if _, err := a.Propose(ctx, 2); !errors.Is(err, cluster.ErrProposals) {
+		t.Errorf("one too many: %v", err)
+	}
+	must(t, confirm(mine))
 }

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -27,6 +26,7 @@ const (
 	// SeenFile is where a node remembers the newest root of the ledger.
 	SeenFile = "cluster.seen"
 
+	maxSeenBytes   = 4096
 	seenPath       = "/seen"
 	witnessTimeout = 2 * time.Second
 	nonceSize      = 32
@@ -99,7 +99,7 @@ func (w *witness) load() error {
 	if w.open {
 		return nil
 	}
-	b, err := os.ReadFile(filepath.Join(w.n.o.Dir, SeenFile))
+	b, err := secretfile.ReadBounded(filepath.Join(w.n.o.Dir, SeenFile), maxSeenBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		w.open = true
 		return nil

@@ -70,7 +70,7 @@ func (v *Verifier) bare(ctx context.Context, quote []byte) (Verdict, error) {
 	}
 	c, err := v.o.Source.Collateral(ctx, p.platform())
 	if err != nil {
-		return Verdict{}, fmt.Errorf("get collateral of platform %s: %w", p.info.fmspc, err)
+		return Verdict{}, fmt.Errorf("%w: get collateral of platform %s: %w", attest.ErrUnavailable, p.info.fmspc, err)
 	}
 	return v.Quote(ctx, quote, c)
 }

@@ -16,6 +16,9 @@ import (
 	"github.com/coffer-fs/coffer/kds/internal/secretfile"
 )
 
+// MaxFileBytes is the largest file that is read: twice what a cluster can have in it.
+const MaxFileBytes = 256 << 20
+
 // File keeps the values of a cluster of one node in one file, which each change
 // replaces whole.
 type File struct {
@@ -56,7 +59,7 @@ func OpenFile(path string) (*File, error) {
 }
 
 func (f *File) load() error {
-	b, err := os.ReadFile(f.path)
+	b, err := secretfile.ReadBounded(f.path, MaxFileBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

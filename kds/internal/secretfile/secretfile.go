@@ -173,6 +173,27 @@ func Line(path string, max int) ([]byte, error) {
 	return line, nil
 }
 
+// ReadBounded reads a regular file of at most most bytes. ErrDamaged.
+func ReadBounded(path string, most int64) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe is refused, not waited for
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > most {
+		return nil, fmt.Errorf("%w: %q is no regular file of at most %d bytes", ErrDamaged, path, most)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(b)) > most {
+		return nil, fmt.Errorf("%w: %q has more than %d bytes", ErrDamaged, path, most)
+	}
+	return b, err
+}
+
 // Replace makes b the content of path in one step: after a crash it is the old
 // or the new one, and when Replace returns it is the new one.
 func Replace(path string, b []byte) error {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/coffer-fs/coffer/kds/internal/secretfile"
@@ -97,5 +98,25 @@ func TestPermissionsAndKind(t *testing.T) {
 	}
 	if _, err := secretfile.LoadOrCreate(t.TempDir(), "a test secret", 32, fresh); err == nil {
 		t.Error("a directory was read as a secret")
+	}
+}
+
+// What the host put there is read up to its bound, and no pipe is waited for.
+func TestReadBounded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte("12345"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := secretfile.ReadBounded(path, 5); err != nil || string(b) != "12345" {
+		t.Errorf("%q, %v", b, err)
+	}
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for p, most := range map[string]int64{path: 4, pipe: 5, t.TempDir(): 5} {
+		if _, err := secretfile.ReadBounded(p, most); !errors.Is(err, secretfile.ErrDamaged) {
+			t.Errorf("%s: %v", p, err)
+		}
 	}
 }
