@@ -247,6 +247,10 @@ func (p *Party) handle(logger *slog.Logger, f func(*http.Request, []byte) (any, 
 			return
 		}
 		a, err := f(r, b)
+		if errors.Is(err, ErrRate) { // nor is the log filled
+			http.Error(w, err.Error(), http.StatusTooManyRequests)
+			return
+		}
 		if err != nil {
 			logger.Warn("node request refused", "path", r.URL.Path, "error", err)
 			http.Error(w, err.Error(), http.StatusForbidden)
@@ -259,6 +263,9 @@ func (p *Party) handle(logger *slog.Logger, f func(*http.Request, []byte) (any, 
 
 // give answers POST /master-key: identify, decide, write down, show, give.
 func (p *Party) give(r *http.Request, body []byte, h Handlers) (any, error) {
+	if err := p.rates.any(); err != nil {
+		return nil, err
+	}
 	var q request
 	if err := strictjson.Unmarshal(body, &q); err != nil {
 		return nil, err
@@ -268,6 +275,9 @@ func (p *Party) give(r *http.Request, body []byte, h Handlers) (any, error) {
 	}
 	id, err := p.identify(r.Context(), asking, *r.TLS, q.Evidence)
 	if err != nil && !errors.Is(err, ErrNotPeer) {
+		return nil, err
+	}
+	if err := p.rates.by(id); err != nil {
 		return nil, err
 	}
 	keys, err := h.Give(r.Context(), id, err)

@@ -46,6 +46,8 @@ var (
 	ErrNotPeer = errors.New("not a node of this cluster")
 	// ErrConnection: the connection is not as it must be.
 	ErrConnection = errors.New("connection between nodes is not valid")
+	// ErrRate: master keys are asked for too often.
+	ErrRate = errors.New("too many requests for master keys")
 	// ErrRefused: the other node said no.
 	ErrRefused = errors.New("the other node refused")
 )
@@ -75,6 +77,7 @@ type Party struct {
 	Peers    nodeconfig.Peers // who may be a node
 
 	certificate tls.Certificate
+	rates       *rates
 	pool        http.Client // for messages that need no evidence
 }
 
@@ -89,6 +92,7 @@ func (p *Party) Init() error {
 	if err != nil {
 		return err
 	}
+	p.rates = newRates()
 	p.certificate = tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}
 	p.pool = http.Client{
 		Timeout: Timeout,

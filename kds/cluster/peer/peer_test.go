@@ -179,3 +179,35 @@ func FuzzAnswer(f *testing.F) {
 		}
 	})
 }
+
+// Whoever may not be a node has no refusals written down without end.
+func TestRefusalsAreBounded(t *testing.T) {
+	p := party(t, "test")
+	written := 0
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	running, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	h := peer.Handlers{Give: func(_ context.Context, _ attest.Identity, refused error) (peer.Keys, error) {
+		written++ // requests come one after another
+		return peer.Keys{1: key.New()}, refused
+	}}
+	go func() { defer close(done); _ = p.Serve(running, l, h, slog.New(slog.DiscardHandler)) }()
+	stranger := party(t, "test")
+	stranger.Platform = kdstest.Release(kdstest.AppBuild, attest.Stale)
+	limited := false
+	for i := 0; i < 5000 && !limited; i++ {
+		_, _, err := stranger.Fetch(ctx, l.Addr().String())
+		limited = err != nil && strings.Contains(err.Error(), "429") && strings.Contains(err.Error(), "by enclave")
+	}
+	if _, _, err := party(t, "test").Fetch(ctx, l.Addr().String()); err != nil {
+		t.Errorf("a node, beside a stranger who asks too often: %v", err)
+	}
+	stop()
+	<-done
+	if !limited || written == 0 {
+		t.Errorf("%d refusals written down, and none kept off", written)
+	}
+}
