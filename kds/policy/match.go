@@ -72,10 +72,14 @@ func (c Constraint) matchLevel(id attest.Identity, _ time.Time) *Mismatch {
 }
 
 func (c Constraint) matchAge(id attest.Identity, now time.Time) *Mismatch {
-	if c.expire == nil || c.expire.Before(now).Before(id.Timestamp) {
+	if c.expire == nil || !id.Timestamp.IsZero() && c.expire.Before(now).Before(id.Timestamp) {
 		return nil
 	}
-	return &Mismatch{"EXPIRE", "attestation younger than " + c.expire.String(), "one of " + id.Timestamp.UTC().Format(time.RFC3339)}
+	age := "one of " + id.Timestamp.UTC().Format(time.RFC3339)
+	if id.Timestamp.IsZero() {
+		age = "one whose age the verifier can't tell (EGo alone can't: --pccs.url)"
+	}
+	return &Mismatch{"EXPIRE", "attestation younger than " + c.expire.String(), age}
 }
 
 // oneOf lists a bounded number of hashes.

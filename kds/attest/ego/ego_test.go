@@ -7,11 +7,13 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/edgelesssys/ego/attestation/tcbstatus"
 
 	"github.com/coffer-fs/coffer/kds/attest"
 	"github.com/coffer-fs/coffer/kds/attest/ego"
+	"github.com/coffer-fs/coffer/kds/policy"
 )
 
 func evidence(quote string) []byte {
@@ -84,12 +86,12 @@ func TestLevels(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := ego.NewVerifier(p).Verify(context.Background(), attest.Evidence{Format: attest.FormatOpenEnclave, Data: evidence("q")})
+		r, err := ego.NewVerifier(p, nil).Verify(context.Background(), attest.Evidence{Format: attest.FormatOpenEnclave, Data: evidence("q")})
 		if err != nil || r.Identity.Level != want || r.Identity.Mode != attest.Release || r.ReportData[63] != 7 {
 			t.Errorf("%v: %v, %v, want %v", s, r.Identity, err, want)
 		}
 		h.Debug = true
-		r, err = ego.NewVerifier(p).Verify(context.Background(), attest.Evidence{Format: attest.FormatOpenEnclave, Data: evidence("q")})
+		r, err = ego.NewVerifier(p, nil).Verify(context.Background(), attest.Evidence{Format: attest.FormatOpenEnclave, Data: evidence("q")})
 		if err != nil || r.Identity.Level != attest.Insecure || r.Identity.Mode != attest.Debug {
 			t.Errorf("debug and %v: %v, %v", s, r.Identity, err)
 		}
@@ -178,7 +180,7 @@ func TestEvidence(t *testing.T) {
 	if q, err := ego.Quote(e.Data); err != nil || string(q) != "quote" {
 		t.Errorf("%q, %v", q, err)
 	}
-	v := ego.NewVerifier(p)
+	v := ego.NewVerifier(p, nil)
 	bad := map[string][]byte{"empty": nil, "header only": evidence(""), "cut": evidence("quote")[:18], "huge": evidence(strings.Repeat("q", attest.MaxEvidenceSize))}
 	for i := range 16 {
 		b := evidence("quote")
@@ -206,5 +208,33 @@ func TestEvidence(t *testing.T) {
 	h.Quoted = []byte("not evidence")
 	if _, err := p.Quote(attest.ReportData{}); !errors.Is(err, attest.ErrEvidence) {
 		t.Errorf("bad quote: %v", err)
+	}
+}
+
+// EGo tells neither how old its collateral is nor its evaluation number: what asks for
+// that is refused.
+func TestWhatEGoDoesNotTell(t *testing.T) {
+	p, err := ego.OpenWith(hardware())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := attest.Evidence{Format: attest.FormatOpenEnclave, Data: evidence("q")}
+	least := uint32(0)
+	v := ego.NewVerifier(p, func() uint32 { return least })
+	r, err := v.Verify(context.Background(), e)
+	if err != nil || !r.Identity.Timestamp.IsZero() {
+		t.Errorf("%v, %v", r.Identity, err)
+	}
+	c, err := policy.Parse("S:" + strings.Repeat("B", 64) + " PROD:268 EXPIRE:P9000Y SEC:INSECURE")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Identity.Level = attest.Insecure
+	if m := c.Match(r.Identity, time.Now()); m == nil || !strings.Contains(m.Error(), "--pccs.url") {
+		t.Errorf("an age that nobody knows: %v", m)
+	}
+	least = 1
+	if _, err := v.Verify(context.Background(), e); !errors.Is(err, attest.ErrEvidence) || !strings.Contains(err.Error(), "--pccs.url") {
+		t.Errorf("an evaluation number that nobody knows: %v", err)
 	}
 }

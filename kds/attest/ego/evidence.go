@@ -33,14 +33,17 @@ func Quote(evidence []byte) ([]byte, error) {
 }
 
 // Verifier reads SGX evidence with EGo's own means, which exist in an enclave
-// only.
+// only. They do not tell how old the collateral is that they used: the identities
+// have the zero time, which no EXPIRE admits.
 type Verifier struct {
-	hw  hardware
-	now func() time.Time
+	hw    hardware
+	floor func() uint32
 }
 
-// NewVerifier returns a verifier that trusts what p's CPU trusts.
-func NewVerifier(p *Platform) *Verifier { return &Verifier{p.hw, p.now} }
+// NewVerifier returns a verifier that trusts what p's CPU trusts. floor, which may be
+// nil, is the least evaluation data number that is asked for: EGo does not tell that
+// either, so that with one above 0 nothing is accepted.
+func NewVerifier(p *Platform, floor func() uint32) *Verifier { return &Verifier{p.hw, floor} }
 
 // Verify implements attest.Verifier.
 func (v *Verifier) Verify(_ context.Context, e attest.Evidence) (attest.Report, error) {
@@ -50,6 +53,10 @@ func (v *Verifier) Verify(_ context.Context, e attest.Evidence) (attest.Report, 
 	if _, err := Quote(e.Data); err != nil {
 		return attest.Report{}, err
 	}
+	if v.floor != nil && v.floor() > 0 {
+		return attest.Report{}, fmt.Errorf("%w: evaluation number %d is the least that is accepted, and EGo does not tell it: verify with a collateral service (--pccs.url)",
+			attest.ErrEvidence, v.floor())
+	}
 	r, err := v.hw.verify(e.Data)
 	if err != nil {
 		return attest.Report{}, fmt.Errorf("%w: %w", attest.ErrEvidence, err)
@@ -57,7 +64,7 @@ func (v *Verifier) Verify(_ context.Context, e attest.Evidence) (attest.Report, 
 	if len(r.data) != attest.ReportDataSize {
 		return attest.Report{}, fmt.Errorf("%w: %d bytes of report data", attest.ErrEvidence, len(r.data))
 	}
-	id, err := r.identity(v.now())
+	id, err := r.identity(time.Time{})
 	if err != nil {
 		return attest.Report{}, fmt.Errorf("%w: %w", attest.ErrEvidence, err)
 	}

@@ -18,7 +18,8 @@ type Trust struct {
 	// Memory knows the newest collateral that was seen. Default one that ends
 	// with the process.
 	Memory dcap.Memory
-	// MinEvaluationNumber is the least evaluation data number. Default 0, any.
+	// MinEvaluationNumber is the least evaluation data number. Default 0, any. EGo
+	// can't tell it: with another one it takes a PCCS.
 	MinEvaluationNumber func() uint32
 	// Simulated evidence is read by a program that runs in no enclave. Danger:
 	// everybody can make it.
@@ -38,7 +39,7 @@ func (t Trust) Verifier(p attest.Platform) attest.Verifier {
 		v[attest.FormatSim] = sim.Verifier{}
 	}
 	if sgx, ok := p.(*ego.Platform); ok && t.PCCS == "" {
-		v[attest.FormatOpenEnclave] = ego.NewVerifier(sgx)
+		v[attest.FormatOpenEnclave] = ego.NewVerifier(sgx, t.MinEvaluationNumber)
 	}
 	return v
 }
