@@ -48,6 +48,10 @@ func (a *appender) append(dir *os.File, off int64, p []byte) error {
 		return err
 	}
 	a.dirty = true
+	if err := a.tails.begin(a.id); err != nil {
+		a.failed = err
+		return err
+	}
 	if _, err := a.file.WriteAt(p, off); err != nil {
 		a.failed = err
 		return err

@@ -26,6 +26,7 @@ var children = map[string]func(dir string) error{
 	"full":   fillFileSystem,
 	"come":   receiveFull,
 	"points": pointsUntilKilled,
+	"large":  appendUntilKilled,
 }
 
 const childVariable = "COFFER_LOCAL_TEST_CHILD"

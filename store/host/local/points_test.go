@@ -55,6 +55,7 @@ func TestTails(t *testing.T) {
 		"clean, and a reboot":  {otherBoot, int64(len(text))},
 		"killed":               {func(dir string) { patch(dir, 23, 0) }, int64(len(text))},
 		"killed, and a reboot": {func(dir string) { patch(dir, 23, 0); otherBoot(dir) }, capacity},
+		"killed in an append":  {func(dir string) { patch(dir, 23, 0); patch(dir, 72, 0x80) }, capacity},
 		"of another epoch":     {func(dir string) { patch(dir, 15, 9) }, capacity},
 		"void":                 {func(dir string) { patch(dir, 0, 0) }, capacity},
 		"missing":              {func(dir string) { must(t, os.Remove(filepath.Join(dir, "tails"))) }, capacity},
@@ -75,6 +76,55 @@ func TestTails(t *testing.T) {
 				t.Errorf("the segment has %d bytes after another writer, want %d", got, c.want)
 			}
 		})
+	}
+}
+
+// appendUntilKilled makes segments of ones, by appends that take a while.
+func appendUntilKilled(dir string) error {
+	v, err := local.Open(dir)
+	if err != nil {
+		return err
+	}
+	w, err := v.Acquire(ctx, host.AcquireOptions{})
+	if err != nil {
+		return err
+	}
+	p := bytes.Repeat([]byte{1}, 700<<10)
+	fmt.Println("ready")
+	for id := host.SegmentID(1); err == nil; id++ {
+		if err = w.Create(ctx, id, 4<<20); err != nil {
+			break
+		}
+		for off := int64(0); off+int64(len(p)) <= 4<<20 && err == nil; off += int64(len(p)) {
+			err = w.Append(ctx, id, off, p)
+		}
+	}
+	return err
+}
+
+// Whatever a killed writer has written, of which nobody was told, is in a point too:
+// the next one may build on it.
+func TestPointOfAKilledWriter(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	rng := rand.New(rand.NewPCG(seed, 0))
+	for range 16 {
+		dir := newVolume(t)
+		c := startChild(t, "large", dir, nil)
+		c.says("ready")
+		time.Sleep(time.Duration(rng.IntN(30_000)) * time.Microsecond) // where it is cut off
+		must(t, c.Process.Kill())
+		_ = c.Wait()
+		p, err := open(t, dir).TakePoint(ctx, host.PointOptions{})
+		must(t, err)
+		for _, s := range p.Contents().Segments {
+			b, err := os.ReadFile(filepath.Join(dir, "segments", fmt.Sprintf("%d.seg", s.ID)))
+			must(t, err)
+			if written := int64(bytes.LastIndexByte(b, 1)) + 1; written > s.Size {
+				t.Errorf("seed %d: %d bytes of segment %d were written, and the point has %d", seed, written, s.ID, s.Size)
+			}
+		}
+		must(t, p.Close())
+		must(t, os.RemoveAll(dir))
 	}
 }
 

@@ -24,19 +24,22 @@ import (
 //	16  8  1: that writer gave the volume back, and all of this is durable
 //	24  16 boot during which it was written
 //	40  24 0
-//	64     slots of 16: number of a segment (0: free), where its appends ended
+//	64     slots of 16: number of a segment (0: free), where its appends ended;
+//	       with the highest bit set, one was under way, and they may end anywhere
 //
-// A writer notes a tail after the append, in the page cache: a process that is
-// killed takes away at most what nobody was told of. A crash of the machine may take
-// more, and then the note is of another boot and does not count; nor does it if the
-// epoch is not that of the catalog. What is not noted is taken to reach to the end of
-// the file.
+// A writer notes before an append that it is under way, and after it the tail, in the
+// page cache: of a process that is killed it is known what was written, or that it is
+// not. It matters: whoever opens the volume next may find the whole of an append that
+// nobody was told of, and build on it. A crash of the machine may take notes away, and
+// then they are of another boot and do not count; nor do they if the epoch is not that
+// of the catalog. What is not noted is taken to reach to the end of the file.
 const (
 	tailsName     = "tails"
 	tailsMagic    = "cofftail"
 	tailsHead     = 64
 	tailSlotBytes = 16
 	maxTailSlots  = host.MaxPointSegments
+	tailUnderWay  = 0x80 // in the first byte of where appends ended
 )
 
 // tails are the notes of one writer. They are changed only behind the fence.
@@ -133,6 +136,19 @@ func (n *tails) set(id host.SegmentID, end int64) error {
 	return err
 }
 
+// begin notes that an append to a segment is under way.
+func (n *tails) begin(id host.SegmentID) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	at, ok := n.slots[id]
+	if !ok || n.ended {
+		return nil
+	}
+	delete(n.ends, id)
+	_, err := n.file.WriteAt([]byte{tailUnderWay}, at+8)
+	return err
+}
+
 // noted reports where the appends to a segment ended, if that is known.
 func (n *tails) noted(id host.SegmentID) (end int64, ok bool) {
 	n.mu.Lock()
@@ -195,7 +211,7 @@ func (t *tree) readTails(epoch uint64) map[host.SegmentID]int64 {
 	}
 	for b = b[tailsHead:]; len(b) >= tailSlotBytes; b = b[tailSlotBytes:] {
 		id, end := host.SegmentID(binary.BigEndian.Uint64(b)), binary.BigEndian.Uint64(b[8:])
-		if id == 0 {
+		if id == 0 || b[8]&tailUnderWay != 0 {
 			continue
 		}
 		if _, twice := ends[id]; twice || id > host.MaxSegmentID || end > host.MaxSegmentSize {
