@@ -115,7 +115,10 @@ func breakSome(server *s3test.Server, r *rand.Rand, each int, late bool) {
 	if late {
 		faults = append(faults, s3test.Late)
 	}
+	var mu sync.Mutex // requests come side by side
 	server.Break(func(string, string) s3test.Fault {
+		mu.Lock()
+		defer mu.Unlock()
 		if r.IntN(each) > 0 {
 			return s3test.None
 		}
@@ -211,7 +214,7 @@ func (c *bucketCut) try() error {
 	}
 	if r.IntN(4) == 0 {
 		c.fate += "failing "
-		breakSome(server, r, 30, false)
+		breakSome(server, rand.New(rand.NewPCG(c.seed, 13)), 30, false)
 	}
 	v, err := s3.Open(bg, bucketURL, o)
 	if err != nil {
