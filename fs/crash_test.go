@@ -118,6 +118,7 @@ type recording struct {
 
 	mu    sync.Mutex
 	cuts  []fsCut
+	over  bool     // no cut is added any more
 	least progress // acknowledged
 	most  progress // begun
 }
@@ -149,6 +150,9 @@ func newRecording(r *rand.Rand) *recording {
 func (rec *recording) snap(call string) {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
+	if rec.over {
+		return
+	}
 	// Nothing is acknowledged or begun while the copy is made.
 	rec.cuts = append(rec.cuts, fsCut{rec.host.Clone(), call, rec.least, rec.most})
 }
@@ -200,7 +204,9 @@ func (rec *recording) record(r *rand.Rand) error {
 		defer f.Close()
 	}
 	rec.snap("nothing")
-	rec.cuts = slices.Clone(rec.cuts) // a volume that was left open goes on in the background
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	rec.over = true // a volume that was left open goes on in the background
 	return err
 }
 
