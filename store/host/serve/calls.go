@@ -84,11 +84,13 @@ func (c *call) acquire() error {
 		return err
 	}
 	c.shown(l)
+	l.mu.RLock() // another one may have taken the volume over already
 	c.sayForgetting(l)
+	l.mu.RUnlock()
 	return c.ok()
 }
 
-// sayForgetting puts into an answer what host.Forgetter tells.
+// sayForgetting puts into an answer what host.Forgetter tells. l.mu is held.
 func (c *call) sayForgetting(l *lease) {
 	if f, ok := l.writer.(host.Forgetter); ok && f.Forgetting() {
 		c.w.Header().Set(wire.HeaderForget, "1")
