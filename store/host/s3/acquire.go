@@ -37,7 +37,7 @@ type acquisition struct {
 	knocked bool    // at the holder of this epoch, when the next entry was
 	epoch   uint64  // this one
 	next    uint64
-	ahead   uint64 // how many entries further an end is made as well, for a holder who is faster; 0: none
+	ahead   uint64 // how many entries further an end is made as well, for a holder who is faster; doubled with each try
 }
 
 // Acquire implements host.Volume:
@@ -100,6 +100,9 @@ func (v *Volume) acquireAs(ctx context.Context, t terms) (*writer, error) {
 			d.close()
 			return nil, err
 		}
+		// The holder was faster: he made the entry that was to be the end, or, even
+		// before that, a new head, so that what was read is of the past.
+		a.ahead = min(max(1, 2*a.ahead), maxAhead)
 	}
 	d.close()
 	return nil, fmt.Errorf("%w: the volume changed while it was acquired, %d times", ErrAnswer, maxAcquires)
@@ -217,14 +220,12 @@ func (a *acquisition) endHolder(ctx context.Context, v *view) (done bool, err er
 				v.holder.owner, host.ErrInUse, ErrUnshipped)
 		}
 	}
-	if a.ahead > 0 { // however many entries he makes meanwhile, he stops there
+	if a.o.Takeover && a.ahead > 0 { // however many entries he makes meanwhile, he stops there
 		if err := unlessOther(a.putEnd(ctx, v.epoch, v.next+a.ahead)); err != nil {
 			return false, err
 		}
 	}
-	if err = a.putEnd(ctx, v.epoch, v.next); errors.Is(err, errOther) {
-		a.ahead = min(max(1, 2*a.ahead), maxAhead)
-	}
+	err = a.putEnd(ctx, v.epoch, v.next)
 	return err == nil, unlessOther(err)
 }
 
