@@ -19,6 +19,7 @@ type appender struct {
 
 	syncing sync.Mutex // held during a sync, so that no other returns before it
 	fresh   bool       // its existence is not durable; guarded by syncing
+	lost    error      // a sync failed: the disk tells it once, and whoever waited has to know; guarded by syncing
 
 	mu     sync.Mutex // after syncing
 	file   *os.File   // nil while it is not needed
@@ -86,21 +87,20 @@ func (a *appender) open(dir *os.File) (err error) {
 func (a *appender) sync(dir *os.File) error {
 	a.syncing.Lock()
 	defer a.syncing.Unlock()
+	if a.lost != nil {
+		return a.lost
+	}
 	file := a.beginSync()
 	if file == nil {
 		return nil
 	}
-	var err error
 	if !a.fresh {
-		err = fdatasync(file)
-	} else if err = file.Sync(); err == nil {
-		err = dir.Sync()
+		a.lost = fdatasync(file)
+	} else if a.lost = file.Sync(); a.lost == nil {
+		a.lost = dir.Sync()
 	}
-	if err != nil {
-		return err
-	}
-	a.fresh = false
-	return nil
+	a.fresh = a.fresh && a.lost != nil
+	return a.lost
 }
 
 // beginSync returns the file if there is something to sync. a.syncing is held,

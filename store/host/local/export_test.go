@@ -67,3 +67,31 @@ func BreakSync(t testing.TB, w host.Writer, id host.SegmentID) {
 	a.file.Close()
 	a.file = end
 }
+
+// SyncTwice syncs a segment for two callers of whom neither saw the other's end: it
+// gives what each is told.
+func SyncTwice(t testing.TB, w host.Writer, id host.SegmentID) (first, second error) {
+	t.Helper()
+	a, err := w.(*writer).appender(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := w.(*writer).tree.segments
+	return a.sync(dir), a.sync(dir)
+}
+
+// BreakStage replaces the file that comes by one that cannot be synced, the end of a
+// pipe, until mend is called.
+func BreakStage(t testing.TB, in *Incoming) (mend func()) {
+	t.Helper()
+	_, end, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := in.file
+	in.file = end
+	return func() {
+		end.Close()
+		in.file = file
+	}
+}

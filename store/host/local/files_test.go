@@ -152,6 +152,23 @@ func TestFailedSyncIsFinal(t *testing.T) {
 	}
 }
 
+// Who waits for another's sync is not told that it went well when it did not.
+func TestFailedSyncIsEverybodys(t *testing.T) {
+	w := acquire(t, newVolume(t))
+	for id, fresh := range []bool{true, false} {
+		id := host.SegmentID(id + 1)
+		must(t, w.Create(ctx, id, capacity))
+		if !fresh {
+			must(t, w.Sync(ctx, id))
+		}
+		must(t, w.Append(ctx, id, 0, []byte("x")))
+		local.BreakSync(t, w, id)
+		if first, second := local.SyncTwice(t, w, id); !errors.Is(first, syscall.EINVAL) || !errors.Is(second, syscall.EINVAL) {
+			t.Errorf("fresh %v: the first is told %v, the second %v", fresh, first, second)
+		}
+	}
+}
+
 func TestEachSyncSyncsWhatWasAppended(t *testing.T) {
 	w := acquire(t, newVolume(t))
 	for id := range host.SegmentID(2) {

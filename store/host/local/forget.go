@@ -20,8 +20,8 @@ const forgetName = "forget"
 // Forget implements host.Forgetter:
 //
 //  1. with more, say so in the directory, so that later writers know
-//  2. remove the files that are kept for new segments, catalogs that were replaced, and
-//     what came of a transfer that was cut off
+//  2. remove the files that are kept for new segments, catalogs that were replaced, copies
+//     of segments that were cut off, and what came of a transfer that was
 //  3. overwrite the pages of the catalog that nothing refers to
 //  4. make all of that durable, deletes of before too
 //  5. without more, take back what the directory says
@@ -67,7 +67,7 @@ func (t *tree) forget(ctx context.Context, more bool) error {
 	if _, err := t.removeSpares(); err != nil {
 		return err
 	}
-	if err := t.removeOldCatalogs(); err != nil {
+	if err := errors.Join(t.removeOldCatalogs(), t.removeCopies()); err != nil {
 		return err
 	}
 	held := t.removeIncoming()
@@ -121,6 +121,18 @@ func (t *tree) removeOldCatalogs() error {
 		}
 	}
 	return nil
+}
+
+// removeCopies removes what a crash left of segments that were being copied.
+func (t *tree) removeCopies() error {
+	names, err := readNames(t.segments)
+	for _, name := range names {
+		segment, ok := strings.CutSuffix(name, copySuffix)
+		if _, is := parseSegmentName(segment); ok && is {
+			err = errors.Join(err, removeAt(t.segments, name, 0))
+		}
+	}
+	return err
 }
 
 // removeIncoming removes what came of a transfer that was to bring the volume to a later

@@ -71,3 +71,16 @@ func TestForgetBlanksTheCatalog(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A copy of a segment that a crash cut off is of the volume as it was.
+func TestForgetRemovesCopies(t *testing.T) {
+	dir := newVolume(t)
+	segments := filepath.Join(dir, "segments")
+	must(t, os.WriteFile(filepath.Join(segments, "7.seg.copy"), []byte("sealed under the old key"), 0o600))
+	must(t, os.WriteFile(filepath.Join(segments, "x.seg.copy"), []byte("not ours"), 0o600))
+	w := acquire(t, dir)
+	must(t, w.(host.Forgetter).Forget(context.Background(), false))
+	if left := names(t, segments); len(left) != 1 || left[0] != "x.seg.copy" {
+		t.Errorf("there are %q", left)
+	}
+}

@@ -396,10 +396,10 @@ func (in *Incoming) write(p []byte) (err error) {
 func (in *Incoming) Flush() error {
 	err := in.sync.wait()
 	if err == nil && in.file != nil {
-		err = fdatasync(in.file)
+		err = in.sync.final(fdatasync(in.file))
 	}
 	if err == nil {
-		err = in.dir.Sync()
+		err = in.sync.final(in.dir.Sync())
 	}
 	if err == nil {
 		err = in.writeProgress(in.at)

@@ -113,9 +113,12 @@ func (w *writer) ownTail(file *os.File, id host.SegmentID, capacity, tail int64)
 	return file, w.tails.set(id, max(tail, end))
 }
 
+// copySuffix ends the name of a segment that is being copied.
+const copySuffix = ".copy"
+
 // copySegment puts a copy of a segment's first size bytes in its place.
 func (t *tree) copySegment(file *os.File, id host.SegmentID, capacity, size int64) (*os.File, error) {
-	name := segmentName(id) + ".copy"
+	name := segmentName(id) + copySuffix
 	removeAt(t.segments, name, 0)
 	own, err := openFile(t.segments, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL)
 	if err != nil {

@@ -54,6 +54,14 @@ func (s *stageSync) make(files []*os.File, at point.Position) (err error) {
 	return err
 }
 
+// final keeps the error of a sync: a later one says nothing of what was lost.
+func (s *stageSync) final(err error) error {
+	if s.err == nil {
+		s.err = err
+	}
+	return err
+}
+
 // join waits for the batch under way.
 func (s *stageSync) join() {
 	if s.under == nil {
