@@ -148,6 +148,7 @@ func CopyRange(ctx context.Context, from *Handle, fromOff int64, to *Handle, toO
 	if fromOff < 0 || toOff < 0 || size < 0 {
 		return 0, errInval
 	}
+	size = min(size, math.MaxInt64-max(fromOff, toOff)) // no file is longer
 	if from.h == to.h && fromOff < toOff+size && toOff < fromOff+size {
 		return 0, errInval
 	}
