@@ -23,7 +23,7 @@ func (s *Store) kickCleaner() {
 func (s *Store) freeSegments() int { return s.limitSegments(spaceUser) - s.countSegments() }
 
 // lowWater is the number of free segments at which cleaning begins, and highWater
-// that at which it ends.
+// that at which it ends. Callers hold mu.
 func (s *Store) lowWater() int  { return max(1, s.totalSegments()/24) }
 func (s *Store) highWater() int { return s.lowWater() + max(1, s.totalSegments()/48) }
 
@@ -43,7 +43,7 @@ func (s *Store) cleaner(ctx context.Context) {
 // is worth it.
 func (s *Store) cleanInTime(ctx context.Context) {
 	defer s.cleans()()
-	most := s.roomFor(spaceUser, true) - s.highWater()
+	most := s.roomInTime()
 	for more := true; more; {
 		var err error
 		more, err = s.cleanStep(ctx, most, gainInTime)
@@ -64,7 +64,7 @@ func (s *Store) cleanStep(ctx context.Context, most int, gain int64) (more bool,
 	if count, err := s.reap(ctx); count > 0 || err != nil {
 		return true, err
 	}
-	if s.emptied() >= s.maxEmptied() {
+	if s.enoughEmptied() {
 		return true, s.reclaimDead(ctx)
 	}
 	err = s.cleanBest(ctx, most, gain)
@@ -81,5 +81,19 @@ func (s *Store) emptied() int {
 	return s.deadSegments()
 }
 
-// maxEmptied is how many segments may wait for a checkpoint that they alone need.
-func (s *Store) maxEmptied() int { return max(1, s.totalSegments()/32) }
+// enoughEmptied reports whether as many segments wait for a checkpoint as may, that they
+// alone need.
+func (s *Store) enoughEmptied() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.deadSegments() >= max(1, s.totalSegments()/32)
+}
+
+// roomInTime is how many segments there may be for cleaning in time to have come to
+// its end.
+func (s *Store) roomInTime() int {
+	most := s.roomFor(spaceUser, true)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return most - s.highWater()
+}

@@ -74,3 +74,36 @@ func TestResize(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// The limit changes while others clean by it: the race detector sees whether they mind.
+func TestResizeWhileCleaned(t *testing.T) {
+	v := memhost.New(memhost.Options{})
+	storetest.Create(t, v, 16<<20)
+	s := storetest.Open(t, v)
+	defer s.Close()
+	stop, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for n := int64(0); ; n++ {
+			select {
+			case <-stop:
+				done <- nil
+				return
+			default:
+			}
+			if err := s.Resize(bg, (16+n%2)<<20); err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	data := make([]byte, fileSize)
+	for n := range uint64(1500) {
+		if err := writeFile(s, 1+n*7%110, data[:1+n*9973%fileSize]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
