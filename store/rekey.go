@@ -268,6 +268,7 @@ func (s *Store) DropOldGenerations(ctx context.Context) error {
 		s.deleteStrays,
 		// That they are gone must be durable before their key is.
 		func(ctx context.Context) error { return s.forget(ctx, true) },
+		s.forgetScrub,
 		s.dropOld,
 		// The root that refuses any older header.
 		s.checkpointAnchored,

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/coffer-fs/coffer/store/host"
@@ -94,6 +95,30 @@ func (b *scrubber) resume(ctx context.Context) {
 	if r, err := parseScrub(p); err == nil && !r.Complete {
 		b.report, b.report.Resumed = r, true
 	}
+}
+
+// forgetScrub empties a position that an older volume key opens: it names objects. No
+// scrub can go on from it, once that key is dropped.
+func (s *Store) forgetScrub(ctx context.Context) error {
+	rec, err := s.host.Get(ctx, recordScrub)
+	if isNotFound(err) || err == nil && len(rec.Value) == 0 {
+		return nil
+	}
+	ring := *s.ring.Load()
+	newest := ring.Newest()
+	if err == nil {
+		if _, err := seal.OpenScrub(seal.Keyring{newest: ring[newest]}, s.volume, rec.Value); err == nil {
+			return nil
+		}
+		_, err = s.host.Swap(ctx, recordScrub, rec.Version, nil)
+	}
+	if errors.Is(err, host.ErrConflict) {
+		return nil // a scrub kept its position meanwhile, under the newest key
+	}
+	if err != nil {
+		return fmt.Errorf("forget the position of the scrub: %w", err)
+	}
+	return nil
 }
 
 // keep stores the position. It is no failure of the scrub if it can't.
