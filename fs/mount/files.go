@@ -77,7 +77,34 @@ func (b *bridge) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32
 	return uint32(n), b.status("write", in.NodeId, err)
 }
 
+// dropSetID clears what lets others run a file as its owner or group, when a user has it
+// changed by a call of which the kernel does not say that it must go: it leaves that to
+// us (CAP_HANDLE_KILLPRIV_V2), and goes by the mode that it knows.
+func (b *bridge) dropSetID(by *fuse.InHeader, node uint64) fuse.Status {
+	if by.Uid == 0 {
+		return fuse.OK
+	}
+	br, i := b.at(node)
+	a, err := br.GetAttr(background, i)
+	if err == nil && a.Mode&(syscall.S_ISUID|syscall.S_ISGID) == 0 {
+		return fuse.OK
+	}
+	if err == nil {
+		_, err = br.SetAttr(background, i, fs.SetAttr{KillPriv: true})
+	}
+	if err != nil {
+		return b.status("clear set-id", node, err)
+	}
+	if st := b.server.InodeNotify(node, -1, 0); st != fuse.ENOENT {
+		return st
+	}
+	return fuse.OK
+}
+
 func (b *bridge) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
+	if st := b.dropSetID(&in.InHeader, in.NodeId); st != fuse.OK {
+		return st
+	}
 	br, i := b.at(in.NodeId)
 	return b.status("fallocate", in.NodeId, br.handles.with(i, func(h *fs.Handle) error {
 		return h.Allocate(background, in.Mode, int64(in.Offset), int64(in.Length))
@@ -100,6 +127,9 @@ func (b *bridge) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) 
 
 func (b *bridge) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (uint32, fuse.Status) {
 	const most = 1 << 30 // the answer has 32 bits
+	if st := b.dropSetID(&in.InHeader, in.NodeIdOut); st != fuse.OK {
+		return 0, st
+	}
 	source, i := b.at(in.NodeId)
 	target, o := b.at(in.NodeIdOut)
 	var n int64

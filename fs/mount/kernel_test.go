@@ -102,9 +102,14 @@ func openToAll(t *testing.T, dir string) {
 
 func testUserWriteClears(t *testing.T, dir string) {
 	openToAll(t, dir)
-	for command, want := range map[string]uint32{"echo >>file": 0o777, ": >file": 0o777, "cat file": 0o6777, "truncate -s 5 file": 0o777} {
+	copyRange := fmt.Sprintf(`perl -e 'open(A, "<", "other") && open(B, "+<", "file") && syscall(%d, fileno(A), 0, fileno(B), 0, 1, 0) == 1 or die'`, unix.SYS_COPY_FILE_RANGE)
+	for command, want := range map[string]uint32{
+		"echo >>file": 0o777, ": >file": 0o777, "cat file": 0o6777, "truncate -s 5 file": 0o777,
+		"fallocate -l 9 file": 0o777, "fallocate -p -o 0 -l 1 file": 0o777, copyRange: 0o777,
+	} {
 		name := filepath.Join(dir, "file")
 		check(t, os.WriteFile(name, []byte("x"), 0o777))
+		check(t, os.WriteFile(filepath.Join(dir, "other"), []byte("xy"), 0o644))
 		check(t, unix.Chmod(name, 0o6777))
 		check(t, asUser(dir, command))
 		var st unix.Stat_t
