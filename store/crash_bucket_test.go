@@ -19,6 +19,7 @@ import (
 	"github.com/coffer-fs/coffer/store/host/memhost"
 	"github.com/coffer-fs/coffer/store/host/s3"
 	"github.com/coffer-fs/coffer/store/host/s3/s3test"
+	"github.com/coffer-fs/coffer/store/storetest"
 )
 
 const bucketURL = "s3://bucket/v"
@@ -72,9 +73,16 @@ func newBucket(p plan, local bool) (b *bucket, err error) {
 			return nil, err
 		}
 	}
+	var anchor *storetest.Anchor
+	if p.anchored {
+		anchor = &storetest.Anchor{}
+	}
 	server := s3test.Quiet(nil)
-	b = &bucket{server: server, options: bucketOptions(server, dir), rec: newRecorder(memhost.New(p.host), nil)}
+	b = &bucket{server: server, options: bucketOptions(server, dir), rec: newRecorder(memhost.New(p.host), anchor)}
 	b.rec.bucket = b
+	if p.anchored {
+		anchor.Around = b.keep
+	}
 	if err := s3.Create(bg, bucketURL, b.options); err != nil {
 		return nil, err
 	}
@@ -94,16 +102,23 @@ func (b *bucket) close() {
 }
 
 // keep keeps this moment. The disk is looked at before the store: what was taken off
-// it is there already.
+// it is there already. The anchor knows of nothing more meanwhile.
 func (b *bucket) keep(call string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	m := bucketMoment{snapshot: snapshot{call: call, created: b.rec.created.Load(), bounds: b.rec.progress.now()}}
-	if b.options.Dir != "" {
-		m.journal, _ = os.ReadFile(filepath.Join(b.options.Dir, "journal"))
-		m.lock, _ = os.ReadFile(filepath.Join(b.options.Dir, "lock"))
+	look := func() {
+		if b.options.Dir != "" {
+			m.journal, _ = os.ReadFile(filepath.Join(b.options.Dir, "journal"))
+			m.lock, _ = os.ReadFile(filepath.Join(b.options.Dir, "lock"))
+		}
+		m.bucket = b.server.State()
 	}
-	m.bucket = b.server.State()
+	if b.rec.anchor != nil {
+		m.anchor = b.rec.anchor.Hold(look)
+	} else {
+		look()
+	}
 	m.most = b.rec.progress.now().most
 	b.moments = append(b.moments, m)
 }
@@ -129,7 +144,8 @@ func breakSome(server *s3test.Server, r *rand.Rand, each int, late bool) {
 // TestCrashBucket is TestCrash with the volume in an object store: the enclave is cut
 // off at every request, of which some had failed before, had their effect without an
 // answer, or later. With local durability its machine's disk is left, as it was, with
-// the last write torn, or not at all: then what is found is an older state.
+// the last write torn, or not at all: then what is found is an older state, or, with an
+// anchor that was told of every commit, no older one.
 func TestCrashBucket(t *testing.T) {
 	seed, cuts := newSeed(t), 0
 	for run, most := uint64(0), *crashCuts/40; cuts < most; run++ {
@@ -179,6 +195,7 @@ type bucketCut struct {
 	cut
 	bucketMoment
 	next *bucketMoment // nil behind the last
+	gone bool          // the disk is, with what was acknowledged there
 	late bool          // requests had their effect when nobody expected it
 }
 
@@ -199,6 +216,9 @@ func (o opened) SegmentIDs() (ids []host.SegmentID) {
 	}
 	return ids
 }
+
+// errRefused: the anchor knows more than is left without the disk.
+var errRefused = errors.New("rolled back, as the anchor says")
 
 func (c *bucketCut) try() error {
 	r := rand.New(rand.NewPCG(c.seed, 12))
@@ -221,7 +241,11 @@ func (c *bucketCut) try() error {
 		return err
 	}
 	defer v.Close()
-	if err := c.verify(opened{v, server}, r); err != nil {
+	err = c.verify(opened{v, server}, r)
+	if errors.Is(err, errRefused) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	server.Break(nil)
@@ -243,7 +267,10 @@ func (c *bucketCut) disk(r *rand.Rand) (dir string, err error) {
 	switch r.IntN(4) {
 	case 0:
 		c.fate += "its disk is gone "
-		c.cut.least = moment{}
+		c.gone = true
+		if c.cut.anchor == nil || c.options.AnchorEvery != store.AnchorEveryCommit {
+			c.cut.least = moment{}
+		}
 		return dir, nil
 	case 1, 2:
 		if c.next != nil && len(c.next.journal) > len(journal) && bytes.HasPrefix(c.next.journal, journal) && len(journal) > 0 {
@@ -301,7 +328,7 @@ func (c *bucketCut) dieOpening(server *s3test.Server, o s3.Options, r *rand.Rand
 	})
 	o.Patience = time.Millisecond
 	if v, err := s3.Open(bg, bucketURL, o); err == nil {
-		if s, err := c.open(v, nil, false); err == nil {
+		if s, err := c.open(v, c.cut.anchor, false); err == nil {
 			_ = s.Close()
 		}
 		_ = v.Close()
@@ -311,12 +338,15 @@ func (c *bucketCut) dieOpening(server *s3test.Server, o s3.Options, r *rand.Rand
 
 // verify opens the volume, looks at everything, and goes on using it.
 func (c *bucketCut) verify(h opened, r *rand.Rand) error {
-	s, err := c.open(h, nil, false)
+	s, err := c.open(h, c.cut.anchor, false)
 	if !c.cut.created && errors.Is(err, store.ErrNoVolume) {
 		if err := c.again(h); err != nil {
 			return fmt.Errorf("create again: %w", err)
 		}
-		s, err = c.open(h, nil, false)
+		s, err = c.open(h, c.cut.anchor, false)
+	}
+	if c.gone && c.cut.anchor != nil && errors.Is(err, store.ErrRolledBack) {
+		return errRefused
 	}
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
@@ -342,7 +372,7 @@ func (c *bucketCut) again(h opened) error {
 		err = w.Release(bg)
 	}
 	if err == nil {
-		err = c.create(h, nil)
+		err = c.create(h, c.cut.anchor)
 	}
 	return err
 }
