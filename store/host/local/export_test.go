@@ -95,3 +95,6 @@ func BreakStage(t testing.TB, in *Incoming) (mend func()) {
 		in.file = file
 	}
 }
+
+// FailNoteSync has the sync of the note of how far a transfer has come fail.
+func FailNoteSync(in *Incoming, err error) { in.syncNote = func(*os.File) error { return err } }

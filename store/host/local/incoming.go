@@ -52,9 +52,10 @@ type Incoming struct {
 	// received is the point that the volume was received as; 0 if there is none.
 	received host.PointID
 
-	at   point.Position
-	file *os.File // of the segment at at; nil until something comes
-	sync *stageSync
+	at       point.Position
+	file     *os.File // of the segment at at; nil until something comes
+	sync     *stageSync
+	syncNote func(*os.File) error // fdatasync; tests look on
 }
 
 // Receive begins a transfer of the manifest's point into dir, or goes on with the one
@@ -68,7 +69,7 @@ func Receive(ctx context.Context, dir string, m point.Manifest, o ReceiveOptions
 	if err := in.begin(ctx, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("receive into %q: %w", dir, err), in.release())
 	}
-	in.sync = newStageSync(in)
+	in.sync, in.syncNote = newStageSync(in), fdatasync
 	return in, nil
 }
 
@@ -301,8 +302,13 @@ func readProgress(dir *os.File, m point.Manifest, sum [sha256.Size]byte) (point.
 }
 
 // writeProgress notes how far the transfer has come. What it says must be durable; the
-// note itself need not be.
+// note itself need not be, as long as nothing before where it was noted last changes.
 func (in *Incoming) writeProgress(at point.Position) error {
+	return in.writeNote(at, func(*os.File) error { return nil })
+}
+
+// writeNote writes the note, and has it synced.
+func (in *Incoming) writeNote(at point.Position, sync func(*os.File) error) error {
 	b := append([]byte(nil), progressMagic...)
 	b = binary.BigEndian.AppendUint32(b, uint32(at.Segment))
 	b = binary.BigEndian.AppendUint32(b, uint32(at.Offset))
@@ -310,7 +316,9 @@ func (in *Incoming) writeProgress(at point.Position) error {
 	b = binary.BigEndian.AppendUint32(b, point.Checksum(b))
 	f, err := openFile(in.dir, progressName, unix.O_RDWR|unix.O_CREAT)
 	if err == nil {
-		_, err = f.WriteAt(b, 0)
+		if _, err = f.WriteAt(b, 0); err == nil {
+			err = sync(f)
+		}
 		err = errors.Join(err, f.Close())
 	}
 	return noSpace(err)
@@ -335,7 +343,9 @@ func (in *Incoming) At() point.Position { return in.at }
 // Manifest is that of the transfer.
 func (in *Incoming) Manifest() point.Manifest { return in.m }
 
-// Rewind goes back to an earlier position, whose bytes come again.
+// Rewind goes back to an earlier position, whose bytes come again. What came before it
+// is durable then, as the note of it is: after a crash one that says more would vouch
+// for what was being written anew.
 func (in *Incoming) Rewind(at point.Position) error {
 	if !in.m.Has(at) || in.at.Before(at) {
 		return fmt.Errorf("rewind from segment %d to %d: %w", in.at.Segment, at.Segment, host.ErrInvalid)
@@ -343,7 +353,7 @@ func (in *Incoming) Rewind(at point.Position) error {
 	if at == in.at {
 		return nil
 	}
-	if err := in.sync.wait(); err != nil {
+	if err := in.Flush(); err != nil {
 		return err
 	}
 	if in.file != nil {
@@ -351,7 +361,10 @@ func (in *Incoming) Rewind(at point.Position) error {
 		in.file = nil
 	}
 	in.at = at
-	return in.writeProgress(at)
+	if err := in.sync.final(in.writeNote(at, in.syncNote)); err != nil {
+		return fmt.Errorf("receive into %q: go back to segment %d, byte %d: %w", in.path, at.Segment, at.Offset, err)
+	}
+	return nil
 }
 
 // Write puts the next bytes of the segment at At, and moves on.

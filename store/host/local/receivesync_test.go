@@ -39,3 +39,31 @@ func TestReceiveFailedSync(t *testing.T) {
 	}
 	must(t, in.Close())
 }
+
+// What is before the place that a transfer goes back to is said to be there, so it must
+// be durable; and so must the note, before anything behind it is written anew.
+func TestRewindIsDurable(t *testing.T) {
+	m := point.Manifest{ID: host.PointID{1}, Name: "p", Taken: time.Unix(1, 0), Segments: []point.Segment{{ID: 1, Size: 64}}}
+	begin := func() *local.Incoming {
+		in, err := local.Receive(ctx, filepath.Join(t.TempDir(), "copy"), m, local.ReceiveOptions{})
+		must(t, err)
+		must(t, in.Write(ctx, make([]byte, 32)))
+		return in
+	}
+	in := begin()
+	mend := local.BreakStage(t, in)
+	if err := in.Rewind(point.Position{Offset: 16}); !errors.Is(err, syscall.EINVAL) {
+		t.Errorf("what is before it can't be made durable: %v", err)
+	}
+	mend()
+	_ = in.Close()
+	in = begin()
+	local.FailNoteSync(in, syscall.EIO)
+	if err := in.Rewind(point.Position{Offset: 16}); !errors.Is(err, syscall.EIO) {
+		t.Errorf("the note can't be made durable: %v", err)
+	}
+	if err := in.Flush(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("flush after it: %v", err)
+	}
+	_ = in.Close()
+}
