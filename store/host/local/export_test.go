@@ -98,3 +98,6 @@ func BreakStage(t testing.TB, in *Incoming) (mend func()) {
 
 // FailNoteSync has the sync of the note of how far a transfer has come fail.
 func FailNoteSync(in *Incoming, err error) { in.syncNote = func(*os.File) error { return err } }
+
+// RemoveCopies is the step of Forget that meets an Adopt.
+func RemoveCopies(w host.Writer) error { return w.(*writer).tree.removeCopies() }

@@ -125,6 +125,8 @@ func (t *tree) removeOldCatalogs() error {
 
 // removeCopies removes what a crash left of segments that were being copied.
 func (t *tree) removeCopies() error {
+	t.copies.Lock()
+	defer t.copies.Unlock()
 	names, err := readNames(t.segments)
 	for _, name := range names {
 		segment, ok := strings.CutSuffix(name, copySuffix)

@@ -3,6 +3,7 @@ package local_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -82,5 +83,48 @@ func TestForgetRemovesCopies(t *testing.T) {
 	must(t, w.(host.Forgetter).Forget(context.Background(), false))
 	if left := names(t, segments); len(left) != 1 || left[0] != "x.seg.copy" {
 		t.Errorf("there are %q", left)
+	}
+}
+
+// A holder who comes back goes on with its segments while the volume is made to forget.
+func TestForgetBesideAdopt(t *testing.T) {
+	const count = 100
+	dir := newVolume(t)
+	v := open(t, dir)
+	token := [32]byte{1}
+	w, err := v.AcquireAs(ctx, host.AcquireOptions{}, token)
+	must(t, err)
+	for id := range host.SegmentID(count) {
+		must(t, w.Create(ctx, id+1, capacity))
+		must(t, w.Append(ctx, id+1, 0, []byte("x")))
+	}
+	must(t, os.Remove(filepath.Join(dir, "tails"))) // as after a crash of the machine
+	p, err := v.TakePoint(ctx, host.PointOptions{}) // so that each is copied
+	must(t, err)
+	defer p.Close()
+	w, err = v.Resume(ctx, host.AcquireOptions{}, token)
+	must(t, err)
+	adopted := make(chan error, 1)
+	go func() {
+		var err error
+		for id := range host.SegmentID(count) {
+			err = errors.Join(err, w.(interface {
+				Adopt(c context.Context, id host.SegmentID, capacity, tail int64) error
+			}).Adopt(ctx, id+1, capacity, 1))
+		}
+		adopted <- err
+	}()
+	for {
+		select {
+		case err := <-adopted:
+			if err != nil {
+				t.Errorf("adopt: %v", err)
+			}
+			return
+		default:
+			if err := local.RemoveCopies(w); err != nil {
+				t.Fatalf("forget: %v; adopt: %v", err, <-adopted)
+			}
+		}
 	}
 }

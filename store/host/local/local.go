@@ -35,6 +35,7 @@
 //	  turn* > fence*
 //	    appender.syncing > appender.mu > writer.state, tails.mu
 //	    tree.catalog > catalog.db*
+//	    tree.copies
 //	    files.mu
 package local
 
@@ -136,6 +137,7 @@ type tree struct {
 	files    *files
 	fence    *fence
 	catalog  catalog
+	copies   sync.Mutex // one copies a segment, or removes what copies were cut off
 
 	mu   sync.Mutex
 	refs int // guarded by mu

@@ -118,6 +118,8 @@ const copySuffix = ".copy"
 
 // copySegment puts a copy of a segment's first size bytes in its place.
 func (t *tree) copySegment(file *os.File, id host.SegmentID, capacity, size int64) (*os.File, error) {
+	t.copies.Lock()
+	defer t.copies.Unlock()
 	name := segmentName(id) + copySuffix
 	removeAt(t.segments, name, 0)
 	own, err := openFile(t.segments, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL)
