@@ -205,7 +205,9 @@ func (f *Tree) updateWith(ctx context.Context, update func(context.Context, func
 	return wrap(update(ctx, fn))
 }
 
-// Stat is the room in a filesystem.
+// Stat is the room in a filesystem. Bytes is what is in use and what can still be
+// written, together: what cleaning and checkpoints keep of the volume's size is in
+// neither, so that an empty filesystem does not look used.
 type Stat struct {
 	Bytes, FreeBytes   int64
 	Inodes, FreeInodes uint64
@@ -214,7 +216,7 @@ type Stat struct {
 // StatFS returns the room in the filesystem.
 func (f *Tree) StatFS(ctx context.Context) (Stat, error) {
 	space := f.st.Space()
-	s := Stat{Bytes: space.Capacity, FreeBytes: space.Available}
+	s := Stat{Bytes: space.Used + space.Available, FreeBytes: space.Available}
 	err := f.view(ctx, func(tx *store.Tx) error {
 		sb, err := getSuper(tx)
 		s.Inodes = sb.inodes

@@ -63,7 +63,7 @@ func TestAttachedRoom(t *testing.T) {
 		check(t, unix.Statfs(name, &s))
 		return s.Blocks * uint64(s.Bsize)
 	}
-	if out, in := size(dir), size(in); out < 60<<20 || in > 8<<20 {
+	if out, in := size(dir), size(in); out < 48<<20 || in > 8<<20 {
 		t.Errorf("%d bytes outside, %d inside", out, in)
 	}
 	filled := func(dir string) error {
