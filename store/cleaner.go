@@ -25,7 +25,7 @@ func (s *Store) freeSegments() int { return s.limitSegments(spaceUser) - s.count
 // lowWater is the number of free segments at which cleaning begins, and highWater
 // that at which it ends. Callers hold mu.
 func (s *Store) lowWater() int  { return max(1, s.totalSegments()/24) }
-func (s *Store) highWater() int { return s.lowWater() + max(1, s.totalSegments()/48) }
+func (s *Store) highWater() int { return s.lowWater() + max(2, s.totalSegments()/24) }
 
 // cleaner is the goroutine.
 func (s *Store) cleaner(ctx context.Context) {
