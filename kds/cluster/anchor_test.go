@@ -184,6 +184,52 @@ func TestK37_StoreSetBackUnderAnchors(t *testing.T) {
 	}
 }
 
+// K37: a node that was away while its generation ended remembers the newest root
+// under the one that took its place, also after another restart: a store that is
+// empty now is found out. A memory that is damaged stays that.
+func TestK37_MemoryOutlivesItsGeneration(t *testing.T) {
+	for _, damaged := range []bool{false, true} {
+		w := newWorld(t, "")
+		s := &shelf{Store: w.store}
+		w.store = s
+		a := w.start(t, release(t, build), "", nil)
+		first := w.birth(a)
+		pb := release(t, build)
+		b := w.start(t, pb, "", nil)
+		w.start(t, release(t, build), "", nil).enrolled(3)
+		v := anchortest.Volume(1)
+		must(t, b.Anchors().Swap(ctx, v, anchor.Record{}, anchortest.Record(1, 1)))
+		b.stop()
+		_, _, err := w.person(a).Make(ctx, 2, w.operator)
+		must(t, err)
+		a.until("in generation 2", func(s cluster.Status) bool { return s.Current == 2 })
+		must(t, w.person(a).Retire(ctx, first.Hash(), w.operator))
+		s.mu.Lock()
+		s.then, s.frozen = map[string]kv.Value{}, true
+		s.mu.Unlock()
+		back := func(want error) {
+			t.Helper()
+			b = w.startAt(t, pb, b.o.Dir, b.o.Address)
+			b.until("without generation 1", func(s cluster.Status) bool { return s.Current == 2 && s.Generations[0].Retired })
+			if r, err := b.Anchors().Get(ctx, v); !errors.Is(err, want) {
+				t.Errorf("damaged %v: no ledger at all: %+v, %v", damaged, r, err)
+			}
+			b.stop()
+		}
+		if damaged {
+			path := filepath.Join(b.o.Dir, cluster.SeenFile)
+			text, err := os.ReadFile(path)
+			must(t, err)
+			text[len(text)-1] ^= 1
+			must(t, os.WriteFile(path, text, 0o600))
+			back(cluster.ErrSealed)
+			continue
+		}
+		back(ledger.ErrOlder)
+		back(ledger.ErrOlder)
+	}
+}
+
 // K38: who has no master key changes and forges nothing in the ledger, flips no
 // bit of it, and answers for no member.
 func TestK38_ForgedLedger(t *testing.T) {

@@ -175,8 +175,12 @@ func (n *Node) settle(stored record.State) {
 	n.tentative = nil
 }
 
-// advance takes a newer state, and seals it.
+// advance takes a newer state, and seals it. What a retired key authenticated is
+// read before that key is gone.
 func (n *Node) advance(s record.State) error {
+	if err := n.witness.loadBefore(s); err != nil {
+		return err
+	}
 	n.mu.Lock()
 	same := len(s.Generations) == len(n.state.Generations) && len(s.Retired) == len(n.state.Retired)
 	n.state = s
@@ -251,10 +255,7 @@ func (n *Node) readMembers(ctx context.Context) error {
 // beat gives a sign of life, and says how far this node is.
 func (n *Node) beat(ctx context.Context) error {
 	n.mu.RLock()
-	h := hint{Address: n.o.Address}
-	for g := range n.keys {
-		h.Generation = max(h.Generation, g)
-	}
+	h := hint{Address: n.o.Address, Generation: n.newestHeld()}
 	m := n.members[h.Address]
 	n.mu.RUnlock()
 	if n.o.Listener == nil || h.Generation == 0 || m != nil && m.hint == h && time.Since(m.changed) < beatEvery {

@@ -52,8 +52,12 @@ func (n *Node) sealPolicy() attest.SealPolicy {
 	return attest.SealToCode
 }
 
-// seal writes what the node holds. n.changing is held.
+// seal writes what the node holds. Nothing else of the node is under a key that is
+// no longer in it. n.changing is held.
 func (n *Node) seal() error {
+	if err := n.witness.follow(); err != nil {
+		return err
+	}
 	n.mu.RLock()
 	c := content{current: n.current, confirmed: len(n.state.Generations), keys: peer.Keys{}}
 	c.generations, c.retirements = n.state.Encode()

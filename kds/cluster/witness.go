@@ -8,8 +8,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -17,21 +15,15 @@ import (
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/cluster/ledger"
 	"github.com/coffer-fs/coffer/kds/internal/lists"
-	"github.com/coffer-fs/coffer/kds/internal/secretfile"
 	"github.com/coffer-fs/coffer/kds/internal/strictjson"
 	"github.com/coffer-fs/coffer/key"
 )
 
 const (
-	// SeenFile is where a node remembers the newest root of the ledger.
-	SeenFile = "cluster.seen"
-
-	maxSeenBytes   = 4096
 	seenPath       = "/seen"
 	witnessTimeout = 2 * time.Second
 	nonceSize      = 32
 
-	seenLabel   = "coffer/cluster/v1/seen"
 	askLabel    = "coffer/cluster/v1/have you seen"
 	answerLabel = "coffer/cluster/v1/have seen"
 )
@@ -41,9 +33,12 @@ const (
 type witness struct {
 	n *Node
 
-	mu   sync.Mutex // guards seen, and the file
-	seen ledger.Head
-	open bool // the file was read
+	mu    sync.Mutex // guards what follows, and the file
+	open  bool       // the file was read
+	seen  ledger.Head
+	under kds.Generation // whose key authenticates the file, 0 if there is none
+	// damaged is that the file was, when the key went that it said to be under.
+	damaged error
 }
 
 var _ ledger.Witness = (*witness)(nil)
@@ -59,82 +54,6 @@ func (n *Node) authentic(g kds.Generation, b []byte, label string) ([]byte, erro
 	m := hmac.New(sha256.New, k.Bytes())
 	m.Write(b)
 	return m.Sum(nil), nil
-}
-
-// remember takes a root that is not older than the newest, and has it on the
-// disk when it returns. ErrOlder.
-func (w *witness) remember(h ledger.Head) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err := w.load(); err != nil {
-		return err
-	}
-	switch {
-	case h == w.seen:
-		return nil
-	case h.Number <= w.seen.Number:
-		return fmt.Errorf("%w: it shows root %d, and this node has seen root %d", ledger.ErrOlder, h.Number, w.seen.Number)
-	}
-	g := w.n.Current()
-	body := seenBody(g, h)
-	tag, err := w.n.authentic(g, body, seenLabel)
-	if err != nil {
-		return err
-	}
-	b := append(binary.BigEndian.AppendUint32(body, uint32(len(tag))), tag...)
-	if err := secretfile.Replace(filepath.Join(w.n.o.Dir, SeenFile), b); err != nil {
-		return fmt.Errorf("remember the newest root: %w", err)
-	}
-	w.seen = h
-	return nil
-}
-
-func seenBody(g kds.Generation, h ledger.Head) []byte {
-	return key.Info(seenLabel, u32(uint32(g)), u64(h.Number), h.Hash[:])
-}
-
-// load reads the file, once. A retired generation's key is gone: what it
-// authenticated counts no more, and the others remember. w.mu is held.
-func (w *witness) load() error {
-	if w.open {
-		return nil
-	}
-	b, err := secretfile.ReadBounded(filepath.Join(w.n.o.Dir, SeenFile), maxSeenBytes)
-	if errors.Is(err, fs.ErrNotExist) {
-		w.open = true
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	p, err := lists.Parse(b, seenLabel, 4)
-	if err != nil || len(p[2]) != sha256.Size {
-		return fmt.Errorf("%w: %q is damaged", ErrSealed, SeenFile)
-	}
-	g, e1 := lists.U32(p[0])
-	number, e2 := lists.U64(p[1])
-	if err := errors.Join(e1, e2); err != nil {
-		return fmt.Errorf("%w: %q: %w", ErrSealed, SeenFile, err)
-	}
-	h := ledger.Head{Number: number, Hash: [32]byte(p[2])}
-	tag, err := w.n.authentic(kds.Generation(g), seenBody(kds.Generation(g), h), seenLabel)
-	switch {
-	case err != nil && w.n.retired(kds.Generation(g)):
-	case err != nil:
-		return err
-	case !hmac.Equal(tag, p[3]):
-		return fmt.Errorf("%w: %q is damaged", ErrSealed, SeenFile)
-	default:
-		w.seen = h
-	}
-	w.open = true
-	return nil
-}
-
-func (n *Node) retired(g kds.Generation) bool {
-	n.mu.RLock()
-	defer n.mu.RUnlock()
-	return n.state.Retired[g]
 }
 
 // question asks another node whether a root is not old, and tells it of it.
