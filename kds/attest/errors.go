@@ -14,8 +14,8 @@ var (
 var (
 	// ErrEvidence: evidence is missing, malformed, forged or not accepted.
 	ErrEvidence = errors.New("evidence is not valid")
-	// ErrUnavailable: what evidence is verified with cannot be had now: it says
-	// nothing of the evidence.
+	// ErrUnavailable: what evidence is verified with cannot be had now, or is not
+	// right: it says nothing of the evidence, and is never an ErrEvidence.
 	ErrUnavailable = errors.New("evidence cannot be verified now")
 	// ErrIdentity: an identity has a missing or impossible part.
 	ErrIdentity = errors.New("identity is not valid")

@@ -66,6 +66,8 @@ func (s *Server) ask(ctx context.Context, body []byte) (a asked, err error) {
 func (s *Server) identify(ctx context.Context, e attest.Evidence, request kds.RequestHash) (attest.Identity, error) {
 	report, err := s.o.Verifier.Verify(ctx, e)
 	switch {
+	case errors.Is(err, attest.ErrUnavailable):
+		return attest.Identity{}, fmt.Errorf("verify evidence: %w", err) // whatever else it is
 	case errors.Is(err, attest.ErrEvidence):
 		return attest.Identity{}, refuse(http.StatusForbidden, "%v", err)
 	case err != nil:

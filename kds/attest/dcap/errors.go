@@ -12,6 +12,12 @@ func (r refusal) Error() string { return string(r) }
 // Is makes every refusal an attest.ErrEvidence.
 func (r refusal) Is(target error) bool { return target == attest.ErrEvidence }
 
+// blamesQuote reports whether it is for the quote and its machine, and not for the
+// collateral, if all that the quote itself says was found right before.
+func (r refusal) blamesQuote() bool {
+	return r == ErrQuote || r == ErrRevoked || r == ErrQE || r == ErrTCB
+}
+
 // Reading bytes.
 const (
 	// ErrQuote: bytes are not a quote, or one of a kind that is not accepted.

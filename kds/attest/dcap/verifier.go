@@ -3,6 +3,7 @@ package dcap
 import (
 	"context"
 	"crypto/ecdsa"
+	"errors"
 	"fmt"
 	"time"
 
@@ -59,20 +60,32 @@ func (v *Verifier) Evidence(ctx context.Context, e attest.Evidence) (Verdict, er
 }
 
 // bare verifies a quote without collateral. The source is asked only for
-// platforms that Intel knows.
+// platforms that Intel knows. If it has none, or none that will do, that says
+// nothing of the quote: ErrUnavailable.
 func (v *Verifier) bare(ctx context.Context, quote []byte) (Verdict, error) {
 	if v.o.Source == nil {
 		return Verdict{}, fmt.Errorf("%w: the quote has none, and there is no source of it", ErrCollateral)
 	}
-	_, p, err := v.platform(quote, "")
+	q, p, err := v.platform(quote, "")
 	if err != nil {
+		return Verdict{}, err
+	}
+	now, err := v.now(ctx)
+	if err != nil {
+		return Verdict{}, err
+	}
+	if err := checkPeriods(now, p.chain.periods()); err != nil {
 		return Verdict{}, err
 	}
 	c, err := v.o.Source.Collateral(ctx, p.platform())
 	if err != nil {
 		return Verdict{}, fmt.Errorf("%w: get collateral of platform %s: %w", attest.ErrUnavailable, p.info.fmspc, err)
 	}
-	return v.Quote(ctx, quote, c)
+	verdict, err := v.with(ctx, q, p, c)
+	if r := refusal(""); errors.As(err, &r) && !r.blamesQuote() {
+		return Verdict{}, fmt.Errorf("%w: collateral that was got for platform %s: %v", attest.ErrUnavailable, p.info.fmspc, err)
+	}
+	return verdict, err
 }
 
 // Quote verifies a quote with its collateral.
@@ -81,6 +94,11 @@ func (v *Verifier) Quote(ctx context.Context, quote []byte, c Collateral) (Verdi
 	if err != nil {
 		return Verdict{}, err
 	}
+	return v.with(ctx, q, p, c)
+}
+
+// with is what remains once all that the quote itself says was found right.
+func (v *Verifier) with(ctx context.Context, q Quote, p *pck, c Collateral) (Verdict, error) {
 	s, err := v.statements(c)
 	if err != nil {
 		return Verdict{}, err
@@ -143,12 +161,13 @@ func (v *Verifier) statements(c Collateral) (*statements, error) {
 	})
 }
 
-// now is the time, or an error if it is earlier than collateral that was seen.
+// now is the time, or ErrUnavailable if it is earlier than collateral that was seen:
+// then it is this machine's clock that is wrong.
 func (v *Verifier) now(ctx context.Context) (time.Time, error) {
 	now := v.o.Now()
 	newest, err := v.o.Memory.Newest(ctx)
 	if err == nil && now.Before(newest) {
-		err = fmt.Errorf("%w: the clock says %s, and collateral of %s was seen", ErrDate, stamp(now), stamp(newest))
+		err = fmt.Errorf("%w: the clock says %s, and collateral of %s was seen", attest.ErrUnavailable, stamp(now), stamp(newest))
 	}
 	return now, err
 }

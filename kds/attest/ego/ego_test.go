@@ -195,6 +195,12 @@ func TestEvidence(t *testing.T) {
 	if _, err := v.Verify(context.Background(), attest.Evidence{Format: attest.FormatSim, Data: evidence("quote")}); !errors.Is(err, attest.ErrEvidence) {
 		t.Errorf("another format: %v", err)
 	}
+	for _, name := range []string{"OE_QUOTE_PROVIDER_CALL_ERROR", "OE_QUOTE_PROVIDER_LOAD_ERROR", "OE_SERVICE_UNAVAILABLE", "OE_VERIFY_CRL_EXPIRED"} {
+		h.VerifyErr = errors.New(name)
+		if _, err := v.Verify(context.Background(), attest.Evidence{Format: attest.FormatOpenEnclave, Data: evidence("quote")}); !errors.Is(err, attest.ErrUnavailable) || errors.Is(err, attest.ErrEvidence) {
+			t.Errorf("no collateral: %v", err)
+		}
+	}
 	for name, change := range map[string]func(){
 		"forged":     func() { h.VerifyErr = ego.ErrFake },
 		"short data": func() { h.VerifyErr, h.Data = nil, h.Data[:63] },

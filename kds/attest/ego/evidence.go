@@ -58,6 +58,9 @@ func (v *Verifier) Verify(_ context.Context, e attest.Evidence) (attest.Report, 
 			attest.ErrEvidence, v.floor())
 	}
 	r, err := v.hw.verify(e.Data)
+	if err != nil && unavailable(err) {
+		return attest.Report{}, fmt.Errorf("%w: EGo's collateral: %w", attest.ErrUnavailable, err)
+	}
 	if err != nil {
 		return attest.Report{}, fmt.Errorf("%w: %w", attest.ErrEvidence, err)
 	}

@@ -3,6 +3,7 @@ package ego
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/edgelesssys/ego/attestation/tcbstatus"
 
@@ -28,6 +29,14 @@ const (
 // errTCBLevel stands for EGo's error of the same meaning: the evidence is
 // genuine and the platform not up to date.
 var errTCBLevel = errors.New("platform is not up to date")
+
+// away are the results of Open Enclave that are about what it verifies with: the
+// provider of collateral is not there, does not answer, or gives lists of before.
+var away = []string{"OE_QUOTE_PROVIDER_LOAD_ERROR", "OE_QUOTE_PROVIDER_CALL_ERROR", "OE_SERVICE_UNAVAILABLE", "OE_VERIFY_CRL_EXPIRED"}
+
+// unavailable reports whether an error of EGo says nothing of the evidence. EGo has
+// no errors for them but their names.
+func unavailable(err error) bool { return slices.Contains(away, err.Error()) }
 
 // Level is the status in the words of a policy. The zero status has none.
 func (s Status) Level() attest.Level {

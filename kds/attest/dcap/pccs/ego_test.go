@@ -1,11 +1,13 @@
 package pccs_test
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -82,6 +84,102 @@ func TestEGo(t *testing.T) {
 	if _, err := asker(node(collateralOf(t, revoked)), url, trust).Private(ctx, spec, kds.Storage); !errors.Is(err, kds.ErrRefused) || !strings.Contains(err.Error(), "got INSECURE") {
 		t.Errorf("the PCCS says that the platform is revoked: %v", err)
 	}
+}
+
+// When a node's own collateral service is away, or gives what will not do, that says
+// nothing of who asks: he is told to come again, and another node may serve him. What
+// is wrong with his machine stays a refusal.
+func TestServiceAway(t *testing.T) {
+	m := dcaptest.New()
+	m.RootCert = m.Root()
+	_, c := m.Make(nil)
+	var now atomic.Pointer[dcaptest.Service] // nil: every connection is cut
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := now.Load()
+		if s == nil {
+			panic(http.ErrAbortHandler)
+		}
+		s.ServeHTTP(w, r)
+	}))
+	defer h.Close()
+	serve := func(c dcap.Collateral) { now.Store(&dcaptest.Service{Collateral: c}) }
+	serve(c)
+	o := m.Options()
+	o.Source = &pccs.Client{URL: h.URL + "/v4", Now: o.Now}
+	k := nodeWith(t, m, o)
+	ask := func() error {
+		_, fresh := m.Make(nil)
+		o := m.Options()
+		o.Source = &pccs.Client{URL: collateralOf(t, fresh)}
+		asker := &kds.Client{URL: k.URL, Platform: dcaptest.EGo{Enclave: dcaptest.Enclave{Machine: m}}, Verifier: dcap.New(o), HTTP: k.HTTP,
+			Constraint: kdstest.Policy(t, "S:"+string(signer(t, m))+" PROD:1 SEC:STALE"), Tries: 1, Now: o.Now}
+		spec := kdstest.Spec(t, asker.Constraint.String())
+		spec.MasterKeyType = kds.Cluster
+		_, err := asker.Private(ctx, spec, kds.Storage)
+		return err
+	}
+	status := func(what string, want int) {
+		t.Helper()
+		err := ask()
+		var r *kds.RefusedError
+		if !errors.As(err, &r) || r.Status != want || r.Temporary() != (want == http.StatusServiceUnavailable) {
+			t.Errorf("%s: %v, want status %d", what, err, want)
+		}
+	}
+	if err := ask(); err != nil {
+		t.Fatal(err)
+	}
+	away := httptest.NewServer(nil)
+	away.Close()
+	if _, err := dcap.New(dcap.Options{Roots: o.Roots, Now: o.Now, Source: &pccs.Client{URL: away.URL + "/v4"}}).Verify(ctx, quoteOf(t, m)); !errors.Is(err, attest.ErrUnavailable) || errors.Is(err, attest.ErrEvidence) {
+		t.Errorf("never there: %v", err)
+	}
+	now.Store(nil)
+	m.Now = m.Now.Add(2 * pccs.DefaultMaxAge)
+	if err := ask(); err != nil {
+		t.Errorf("away, and what it gave is valid: %v", err)
+	}
+	m.Now = m.Now.AddDate(0, 0, 40)
+	m.TCBInfo["issueDate"], m.TCBInfo["nextUpdate"] = m.Date(-1), m.Date(20)
+	m.QE["issueDate"], m.QE["nextUpdate"] = m.Date(-1), m.Date(20)
+	status("away, and what it gave has expired", http.StatusServiceUnavailable)
+	serve(c)
+	status("back with what has expired", http.StatusServiceUnavailable)
+	_, fresh := m.Make(nil)
+	forged := fresh
+	forged.TCBInfoSignature = bytes.Clone(fresh.QEIdentitySignature)
+	serve(forged)
+	m.Now = m.Now.Add(2 * pccs.DefaultMaxAge)
+	status("with what nobody signed", http.StatusServiceUnavailable)
+	serve(fresh)
+	m.Now = m.Now.Add(2 * pccs.DefaultMaxAge)
+	if err := ask(); err != nil {
+		t.Errorf("back: %v", err)
+	}
+	m.Revoked["ca"] = []int64{dcaptest.SerialPCK}
+	_, revoked := m.Make(nil)
+	m.Revoked["ca"] = nil
+	serve(revoked)
+	m.Now = m.Now.Add(2 * pccs.DefaultMaxAge)
+	status("the machine is revoked", http.StatusForbidden)
+}
+
+func signer(t *testing.T, m *dcaptest.Machine) attest.Hash {
+	t.Helper()
+	self, err := (dcaptest.Enclave{Machine: m}).Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return self.SignerHash
+}
+
+func quoteOf(t *testing.T, m *dcaptest.Machine) attest.Evidence {
+	t.Helper()
+	e, err := (dcaptest.EGo{Enclave: dcaptest.Enclave{Machine: m}}).Quote(attest.ReportData{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
 }
 
 // A real quote of a real machine, as EGo would send it, with Intel's own collateral
