@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"sort"
@@ -16,7 +17,8 @@ import (
 	"github.com/coffer-fs/coffer/kds/internal/secretfile"
 )
 
-// MaxFileBytes is the largest file that is read: twice what a cluster can have in it.
+// MaxFileBytes is the largest file that is read, and written: twice what a cluster can
+// have in it.
 const MaxFileBytes = 256 << 20
 
 // File keeps the values of a cluster of one node in one file, which each change
@@ -24,6 +26,7 @@ const MaxFileBytes = 256 << 20
 type File struct {
 	path string
 	lock *os.File
+	most int // MaxFileBytes, but for tests
 
 	mu     sync.Mutex // guards all below, and the file
 	values map[string]Value
@@ -46,7 +49,7 @@ func OpenFile(path string) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open cluster store: %w", err)
 	}
-	f := &File{path: path, lock: lock, values: map[string]Value{}}
+	f := &File{path: path, lock: lock, most: MaxFileBytes, values: map[string]Value{}}
 	if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
 		err = ErrInUse
 	} else {
@@ -59,7 +62,7 @@ func OpenFile(path string) (*File, error) {
 }
 
 func (f *File) load() error {
-	b, err := secretfile.ReadBounded(f.path, MaxFileBytes)
+	b, err := secretfile.ReadBounded(f.path, int64(f.most))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -125,26 +128,25 @@ func (f *File) Commit(_ context.Context, ifs []If, puts []Put) (bool, error) {
 			return false, nil
 		}
 	}
-	f.last++
+	next := stored{f.last + 1, maps.Clone(f.values)}
 	for _, p := range puts {
 		if p.Data == nil {
-			delete(f.values, p.Name)
+			delete(next.Values, p.Name)
 		} else {
-			f.values[p.Name] = Value{p.Data, f.last}
+			next.Values[p.Name] = Value{p.Data, next.Last}
 		}
 	}
-	if err := f.write(); err != nil {
+	b, err := json.Marshal(next)
+	if err != nil {
+		return false, err
+	}
+	if len(b) > f.most { // it could not be opened again
+		return false, fmt.Errorf("%w: the file %q would have %d bytes, at most %d are kept", ErrFull, f.path, len(b), f.most)
+	}
+	if err := secretfile.Replace(f.path, b); err != nil {
 		f.failed = fmt.Errorf("write cluster store: %w", err)
 		return false, f.failed
 	}
+	f.last, f.values = next.Last, next.Values
 	return true, nil
-}
-
-// write replaces the file in one step.
-func (f *File) write() error {
-	b, err := json.Marshal(stored{f.last, f.values})
-	if err != nil {
-		return err
-	}
-	return secretfile.Replace(f.path, b)
 }

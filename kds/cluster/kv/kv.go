@@ -30,6 +30,8 @@ var (
 	ErrUnreachable = errors.New("cluster store does not answer")
 	// ErrAnswer: the store gave what no honest one gives.
 	ErrAnswer = errors.New("cluster store answers wrongly")
+	// ErrFull: the store has no room for a change. Nothing happened.
+	ErrFull = errors.New("cluster store is full")
 	// ErrInUse: another process has the file.
 	ErrInUse = errors.New("cluster store is in use by another process")
 )

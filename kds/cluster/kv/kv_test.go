@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -32,6 +33,56 @@ func TestFile(t *testing.T) {
 		t.Error(err)
 	}
 	_ = f.Close()
+}
+
+// A change that would make the file larger than is read again is refused, and nothing
+// is lost by that: what was there stays, and smaller changes go on.
+func TestFullFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store")
+	f, err := kv.OpenFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const most = 1000
+	f.Bound(most)
+	kept := 0
+	for i := 0; err == nil && i < most; i++ {
+		name := fmt.Sprintf("%03d", i)
+		ok, failed := f.Commit(ctx, []kv.If{{Name: name}}, []kv.Put{{Name: name, Data: make([]byte, 50)}})
+		if err = failed; ok {
+			kept++
+		}
+	}
+	if !errors.Is(err, kv.ErrFull) || !strings.Contains(err.Error(), path) || kept == 0 {
+		t.Fatalf("%d values, then %v", kept, err)
+	}
+	count := func() int {
+		t.Helper()
+		all, err := f.List(ctx, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	if n := count(); n != kept {
+		t.Errorf("%d values, want %d", n, kept)
+	}
+	if info, err := os.Stat(path); err != nil || info.Size() > most {
+		t.Errorf("%d bytes, %v", info.Size(), err)
+	}
+	for _, p := range []kv.Put{{Name: "000"}, {Name: "again", Data: make([]byte, 50)}} {
+		if ok, err := f.Commit(ctx, nil, []kv.Put{p}); !ok || err != nil {
+			t.Errorf("%q: %v, %v", p.Name, ok, err)
+		}
+	}
+	_ = f.Close()
+	if f, err = kv.OpenFile(path); err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if n := count(); n != kept {
+		t.Errorf("opened again: %d values, want %d", n, kept)
+	}
 }
 
 func TestEtcd(t *testing.T) {

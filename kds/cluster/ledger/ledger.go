@@ -11,8 +11,8 @@
 //
 // It promises that what Get returns was true after Get began, as far as most
 // members still have their memory; that an Update that returned nil is durable
-// and known to most; and that after any other error but ErrConflict and those of
-// the change itself it is unknown whether it happened.
+// and known to most; and that after any other error but ErrConflict, ErrFull and those
+// of the change itself it is unknown whether it happened.
 //
 // Imported by kds/cluster. Imports kds/cluster/kv and kds.
 package ledger
@@ -212,6 +212,9 @@ func (l *Ledger) change(ctx context.Context, t *Tx, revision int64, f func(*Tx) 
 	}
 	puts = append(puts, kv.Put{Name: rootName, Data: t.root.encode(mk)})
 	done, err := l.store.Commit(ctx, []kv.If{{Name: rootName, Revision: revision}}, puts)
+	if errors.Is(err, kv.ErrFull) {
+		return false, fmt.Errorf("%w: %w", ErrFull, err)
+	}
 	if err != nil || !done {
 		return false, err
 	}
