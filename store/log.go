@@ -269,7 +269,11 @@ func (s *Store) commitTogether(ctx context.Context, want uint64) error {
 			return s.commitForAll(ctx, want)
 		}
 		s.mu.Unlock()
-		<-under
+		select {
+		case <-under:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 
