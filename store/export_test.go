@@ -67,6 +67,24 @@ func (s *Store) Live() map[host.SegmentID]int64 {
 // MakeNext makes the next log segment if the worker has not yet.
 func (s *Store) MakeNext(ctx context.Context) error { return s.prepareNext(ctx, spaceUser) }
 
+// DeleteNext deletes it.
+func (s *Store) DeleteNext(ctx context.Context) error {
+	s.prepareMu.Lock()
+	defer s.prepareMu.Unlock()
+	return s.deleteNext(ctx)
+}
+
+// Strays are the segments on the host that are not in the volume.
+func (s *Store) Strays(ctx context.Context) (strays []host.SegmentID, err error) {
+	listed, err := s.host.Segments(ctx)
+	for _, i := range listed {
+		if !s.isKnown(i.ID) {
+			strays = append(strays, i.ID)
+		}
+	}
+	return strays, err
+}
+
 // MaxOrphans is how many unknown segments one opening deletes.
 const MaxOrphans = maxOrphans
 

@@ -127,8 +127,16 @@ func (s *Store) rollLog(ctx context.Context) error {
 	s.prepareMu.Lock()
 	defer s.prepareMu.Unlock()
 	s.mu.Lock()
+	if err := s.usable(); err != nil {
+		s.mu.Unlock()
+		return err
+	}
 	newest := s.root.generation
 	done := s.log.seg.generation == newest
+	if !done && s.log.next != nil && s.log.next.generation == newest {
+		defer s.mu.Unlock()
+		return s.moveOn() // the one that was made ready will do
+	}
 	stale := s.log.next
 	if stale != nil && stale.generation == newest {
 		stale = nil
@@ -153,6 +161,11 @@ func (s *Store) rollLog(ctx context.Context) error {
 	defer s.mu.Unlock()
 	s.making--
 	s.log.next = g
+	return s.moveOn()
+}
+
+// moveOn ends the log's segment where it is. The next one is ready. Callers hold mu.
+func (s *Store) moveOn() error {
 	if err := s.closeBatch(0); err != nil {
 		return err
 	}
