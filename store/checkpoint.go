@@ -83,6 +83,9 @@ func (s *Store) freeze(kind checkpointKind) (*frozenState, error) {
 	if err := s.usable(); err != nil {
 		return nil, err
 	}
+	if s.closing {
+		return nil, ErrClosed // the last one was taken
+	}
 	if err := s.closeBatch(0); err != nil {
 		return nil, err
 	}

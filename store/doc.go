@@ -16,6 +16,7 @@
 //
 // Locks, outermost first:
 //
+//	closeMu       one Close
 //	reapMu        one who ends the deletion of snapshots
 //	reclaimMu     one maker of room
 //	  cleanMu     one cleaner

@@ -62,6 +62,9 @@ func (s *Store) deleteStrays(ctx context.Context) error {
 	defer s.prepareMu.Unlock()
 	s.ckptMu.Lock()
 	defer s.ckptMu.Unlock()
+	if err := s.Err(); err != nil {
+		return err
+	}
 	listed, err := s.host.Segments(ctx)
 	if err != nil {
 		return fmt.Errorf("list segments: %w", err)

@@ -30,6 +30,7 @@ type Store struct {
 	frames *frameCache
 	anchor anchorage
 
+	closeMu   sync.Mutex
 	reapMu    sync.Mutex
 	reclaimMu sync.Mutex
 	cleanMu   sync.Mutex

@@ -138,6 +138,8 @@ func (s *Store) warn(ctx context.Context, what string, err error) {
 // Close checkpoints and lets go of the volume. After an error what was
 // committed is safe, and what was not is as after a crash.
 func (s *Store) Close() error {
+	s.closeMu.Lock()
+	defer s.closeMu.Unlock()
 	s.stop()
 	<-s.done
 	ctx := context.Background()
@@ -157,22 +159,26 @@ func (s *Store) Close() error {
 	if again {
 		return ErrClosed
 	}
-	if s.host != nil {
-		err = errors.Join(err, s.deleteNext(ctx), s.host.Release(ctx))
-	}
-	s.destroyKeys()
+	err = errors.Join(err, s.letGo(ctx))
 	if err != nil {
 		return fmt.Errorf("close volume: %w", err)
 	}
 	return nil
 }
 
-// destroyKeys clears the keys that are not part of a cipher. Nothing of the
-// store is used afterwards.
-func (s *Store) destroyKeys() {
-	s.ckptMu.Lock()
-	defer s.ckptMu.Unlock()
+// letGo gives the volume back after the last call that found it open: those who come
+// later find it closed before they ask the host for anything. It clears the keys that
+// are not part of a cipher.
+func (s *Store) letGo(ctx context.Context) (err error) {
+	for _, mu := range []*sync.Mutex{&s.prepareMu, &s.ckptMu, &s.syncMu, &s.appendMu} {
+		mu.Lock()
+		defer mu.Unlock()
+	}
+	if s.host != nil {
+		err = errors.Join(s.deleteNext(ctx), s.host.Release(ctx))
+	}
 	s.secret.Key.Destroy()
+	return err
 }
 
 // deleteNext deletes the log segment that was made ready and not used.
