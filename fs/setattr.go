@@ -29,7 +29,12 @@ func (f *Tree) SetAttr(ctx context.Context, i Ino, s SetAttr) (Attr, error) {
 		return f.GetAttr(ctx, i)
 	}
 	var a Attr
-	change := func(n *inode) error { return s.apply(n) }
+	change := func(tx *store.Tx, n *inode) error {
+		if err := s.apply(n); err != nil || s.Mode == nil {
+			return err
+		}
+		return f.chmodACL(tx, i, n)
+	}
 	var err error
 	if s.Size != nil {
 		err = f.truncate(ctx, h, sizing{size: *s.Size, change: change})
@@ -39,13 +44,8 @@ func (f *Tree) SetAttr(ctx context.Context, i Ino, s SetAttr) (Attr, error) {
 			if err != nil {
 				return err
 			}
-			if err := change(&n); err != nil {
+			if err := change(tx, &n); err != nil {
 				return err
-			}
-			if s.Mode != nil {
-				if err := f.chmodACL(tx, i, &n); err != nil {
-					return err
-				}
 			}
 			return putInode(tx, i, n)
 		})

@@ -14,8 +14,8 @@ const maxExtentsPerUpdate = 2000
 // sizing says how truncate sets a size.
 type sizing struct {
 	size   int64
-	grow   bool               // never to less than it is
-	change func(*inode) error // of the inode too, if not nil
+	grow   bool                          // never to less than it is
+	change func(*store.Tx, *inode) error // of the inode too, if not nil
 }
 
 // truncate sets the size of a file, with other changes of its inode. It is one
@@ -70,7 +70,7 @@ func (s sizing) apply(tx *store.Tx, i Ino) (more bool, err error) {
 	n.mtime = now()
 	n.ctime = n.mtime
 	if s.change != nil {
-		if err := s.change(&n); err != nil {
+		if err := s.change(tx, &n); err != nil {
 			return false, err
 		}
 	}
