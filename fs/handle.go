@@ -142,13 +142,32 @@ func (h *Handle) Close() error {
 	return nil
 }
 
+// size is the file's, with what is buffered of it.
+func (h *Handle) size(ctx context.Context) (int64, error) {
+	if err := h.enter(); err != nil {
+		return 0, err
+	}
+	defer h.leave()
+	if err := h.tree.ensureLoaded(ctx, h.h); err != nil {
+		return 0, wrap(err)
+	}
+	h.h.mu.RLock()
+	defer h.h.mu.RUnlock()
+	return h.h.size, nil
+}
+
 // CopyRange copies between files as copy_file_range does, and returns how many
-// bytes were copied: fewer at the end of the source.
+// bytes were copied: fewer where the source ends, or ended before a copy made it longer.
 func CopyRange(ctx context.Context, from *Handle, fromOff int64, to *Handle, toOff, size int64) (int64, error) {
 	if fromOff < 0 || toOff < 0 || size < 0 {
 		return 0, errInval
 	}
 	size = min(size, math.MaxInt64-max(fromOff, toOff)) // no file is longer
+	end, err := from.size(ctx)
+	if err != nil {
+		return 0, err
+	}
+	size = min(size, max(0, end-fromOff))
 	if from.h == to.h && fromOff < toOff+size && toOff < fromOff+size {
 		return 0, errInval
 	}
