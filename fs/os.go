@@ -52,7 +52,7 @@ func (f *FS) OpenFile(name string, flag int, perm fs.FileMode) (*File, error) {
 
 func (f *FS) openFile(ctx context.Context, name string, flag int, perm fs.FileMode) (*File, error) {
 	exclusive := flag&os.O_CREATE != 0 && flag&os.O_EXCL != 0
-	for {
+	for range maxOpenTries {
 		a, err := f.resolve(ctx, name, flag&syscall.O_NOFOLLOW == 0 && !exclusive)
 		switch {
 		case err == nil && exclusive:
@@ -69,7 +69,12 @@ func (f *FS) openFile(ctx context.Context, name string, flag int, perm fs.FileMo
 		}
 		// Replaced or removed just now: look again.
 	}
+	return nil, damaged("%q is there, and no file that it names", name)
 }
+
+// maxOpenTries bounds how often a file is looked for that was replaced or removed in
+// the moment between: more often than that it was never there.
+const maxOpenTries = 1000
 
 // openNamed opens a file that still has a name once it is open: one that lost its last
 // name before may be about to be deleted by whoever took it. ENOENT.
@@ -123,7 +128,7 @@ func (f *FS) openNode(ctx context.Context, name string, a node, flag int) (*File
 func (f *FS) create(ctx context.Context, name string, perm fs.FileMode, flag int) (node, error) {
 	p, err := f.parent(ctx, name)
 	w := &walk{f: f, ctx: ctx}
-	for {
+	for range maxOpenTries {
 		switch {
 		case err != nil:
 			return node{}, err
@@ -146,6 +151,7 @@ func (f *FS) create(ctx context.Context, name string, perm fs.FileMode, flag int
 		}
 		p, err = w.linkParent(p, link.Ino)
 	}
+	return node{}, damaged("%q is there, and no file that it names", name)
 }
 
 // Open opens a file or a directory for reading.
