@@ -1,6 +1,26 @@
 package mount
 
-import "github.com/coffer-fs/coffer/fs"
+import (
+	"log/slog"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/coffer-fs/coffer/fs"
+)
+
+// ListRoot answers a kernel that lists the root of f from an offset on, and tells how
+// often the kernel would then have to forget inode i.
+func ListRoot(f *fs.FS, off uint64, i fs.Ino) (st fuse.Status, known int) {
+	b := newBridge(f, slog.New(slog.DiscardHandler))
+	in := &fuse.ReadIn{InHeader: fuse.InHeader{NodeId: uint64(fs.RootIno)}, Offset: off}
+	st = b.ReadDirPlus(nil, in, fuse.NewDirEntryList(make([]byte, maxWrite), off))
+	br := b.branches[0]
+	for br.known.has(i) {
+		br.known.remove(i, 1)
+		known++
+	}
+	return st, known
+}
 
 // Known is known, for a test beside a model.
 type Known struct{ k known }

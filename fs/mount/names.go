@@ -101,7 +101,9 @@ const (
 	readDirBatch = 128
 )
 
-// readDir gives entries to add, from the kernel's offset on, until it is full.
+// readDir gives entries to add, from the kernel's offset on, until it is full. An error
+// behind the first of them waits for the next call: with it the kernel would drop the
+// answer, and never forget the inodes that it was told of there.
 func (b *bridge) readDir(in *fuse.ReadIn, attrs bool, add func(fuse.DirEntry, *branch, fs.Attr) bool) fuse.Status {
 	br, dir := b.at(in.NodeId)
 	for off := in.Offset; off < dotEntries; off++ {
@@ -111,20 +113,28 @@ func (b *bridge) readDir(in *fuse.ReadIn, attrs bool, add func(fuse.DirEntry, *b
 		}
 	}
 	cookie := max(in.Offset, dotEntries) - dotEntries
+	told := false
+	failed := func(err error) fuse.Status {
+		if told {
+			return fuse.OK
+		}
+		return b.status("readdir", in.NodeId, err)
+	}
 	for {
 		es, err := br.ReadDir(background, dir, cookie, readDirBatch, attrs)
 		if err != nil {
-			return b.status("readdir", in.NodeId, err)
+			return failed(err)
 		}
 		for _, e := range es {
 			e.Attr.Ino = e.Ino
 			at, a, err := br.seen(e.Attr)
 			if err != nil {
-				return b.status("readdir", in.NodeId, err)
+				return failed(err)
 			}
 			if !add(fuse.DirEntry{Name: e.Name, Ino: at.node(a.Ino), Mode: e.Type, Off: e.Next + dotEntries}, at, a) {
 				return fuse.OK
 			}
+			told = true
 			cookie = e.Next
 		}
 		if len(es) < readDirBatch {
