@@ -287,12 +287,13 @@ func (l *lease) segment(id host.SegmentID) *segment {
 // reserve takes room for a segment from the quota.
 func (l *lease) reserve(id host.SegmentID, capacity int64) error {
 	quota := l.place.server.options.Quota
+	held := l.held(quota) // lists the disk, while other calls go on
 	l.segMu.Lock()
 	defer l.segMu.Unlock()
 	if _, ok := l.sizes[id]; ok {
 		return host.ErrExists
 	}
-	if held := l.held(quota); quota > 0 && (capacity > quota || l.bytes+held > quota-capacity) {
+	if quota > 0 && (capacity > quota || l.bytes+held > quota-capacity) {
 		return fmt.Errorf("the volume has %d of %d bytes, and its points keep %d of deleted segments: %w", l.bytes, quota, held, host.ErrNoSpace)
 	}
 	if len(l.sizes) >= MaxSegments {
