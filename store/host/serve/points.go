@@ -133,6 +133,7 @@ func (c *call) open(name string, how func(host.PointKeeper) (host.Point, error))
 	if u, err := c.enterUse(name, nil); u != nil || err != nil {
 		return u, err
 	}
+	defer c.opened()
 	var p host.Point
 	err := c.withKeeper(func(k host.PointKeeper) (err error) {
 		p, err = how(k)
@@ -148,7 +149,15 @@ func (c *call) open(name string, how func(host.PointKeeper) (host.Point, error))
 	return u, nil
 }
 
-// enterUse finds an opened point, or makes one of p if that is not nil.
+// opened gives back the place that enterUse kept for a point.
+func (s *Server) opened() {
+	s.useMu.Lock()
+	defer s.useMu.Unlock()
+	s.opening--
+}
+
+// enterUse finds an opened point, or makes one of p if that is not nil. If it gives
+// neither a point nor an error, there is a place for one, until opened is called.
 func (c *call) enterUse(name string, p host.Point) (*use, error) {
 	c.useMu.Lock()
 	defer c.useMu.Unlock()
@@ -157,9 +166,10 @@ func (c *call) enterUse(name string, p host.Point) (*use, error) {
 	case u != nil && u.volume != c.volume():
 		return nil, invalid("%s names another volume's point", wire.HeaderUse)
 	case u == nil && p == nil:
-		if len(c.uses) >= maxUses {
+		if len(c.uses)+c.opening >= maxUses {
 			return nil, errBusy
 		}
+		c.opening++
 		return nil, nil
 	case u == nil:
 		u = &use{volume: c.volume(), point: p}

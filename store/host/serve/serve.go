@@ -103,8 +103,9 @@ type Server struct {
 	mu     sync.Mutex
 	places map[string]*place // by volume, while somebody uses it
 
-	useMu sync.Mutex
-	uses  map[string]*use // points that clients have open; guarded by useMu
+	useMu   sync.Mutex
+	uses    map[string]*use // points that clients have open; guarded by useMu
+	opening int             // calls that open one; guarded by useMu
 }
 
 // New returns a server of the volumes of b.
