@@ -18,12 +18,8 @@ import (
 // secret; what changes something is signed by an operator, or is a share.
 func (n *Node) Routes() map[string]server.Route {
 	return map[string]server.Route{
-		StatusPath: {Method: http.MethodGet, Serve: func(ctx context.Context, _ []byte) (any, error) { return n.status(ctx) }},
-		ProposePath: post(func(ctx context.Context, q struct {
-			Generation kds.Generation `json:"generation"`
-		}) (any, error) {
-			return n.Propose(ctx, q.Generation)
-		}),
+		StatusPath:  {Method: http.MethodGet, Serve: func(ctx context.Context, _ []byte) (any, error) { return n.status(ctx) }},
+		ProposePath: post(func(ctx context.Context, q Propose) (any, error) { return n.Propose(ctx, q) }),
 		ConfirmPath: post(func(ctx context.Context, q Confirmation) (any, error) {
 			g, err := n.Confirm(ctx, q)
 			return map[string]kds.Generation{"generation": g}, err

@@ -73,7 +73,7 @@ func (p Person) trust(ctx context.Context, e attest.Evidence, data attest.Report
 // operator: the first one is the birth of the cluster.
 func (p Person) Make(ctx context.Context, want kds.Generation, operator ed25519.PrivateKey) (*record.Generation, attest.Identity, error) {
 	var q Proposal
-	if err := p.ask(ctx, http.MethodPost, ProposePath, map[string]kds.Generation{"generation": want}, &q); err != nil {
+	if err := p.ask(ctx, http.MethodPost, ProposePath, NewPropose(p.Config.Cluster.Name, want, operator), &q); err != nil {
 		return nil, attest.Identity{}, err
 	}
 	g, err := record.ParseBody(q.Body)

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"fmt"
 	"time"
@@ -15,23 +16,43 @@ import (
 const (
 	// maxProposals is how many proposals a node remembers, and proposalFor how
 	// long an operator may take to sign one. For proposalKept no other pushes it
-	// out, because anybody may propose.
+	// out.
 	maxProposals = 8
 	proposalFor  = 10 * time.Minute
 	proposalKept = time.Minute
+	// maxNonces is how often operators may ask for the same generation.
+	maxNonces = 1024
 )
 
+// byOperator checks that an operator of the measured configuration signed.
+// Strangers go no further than this: they take no lock and make nobody wait.
+func (n *Node) byOperator(operator, signed, signature []byte) error {
+	switch {
+	case len(operator) != ed25519.PublicKeySize || !n.o.Config.Operator(operator):
+		return fmt.Errorf("%w: not signed by an operator of the measured configuration", record.ErrRecord)
+	case !ed25519.Verify(operator, signed, signature):
+		return fmt.Errorf("%w: the operator's signature does not match", record.ErrRecord)
+	}
+	return nil
+}
+
 // Propose makes a new master key, the first or the next, and the record of it
-// for an operator to sign. Anybody may ask: it is nothing until it is confirmed.
-func (n *Node) Propose(ctx context.Context, want kds.Generation) (Proposal, error) {
+// for an operator to sign. It is nothing until it is confirmed.
+func (n *Node) Propose(ctx context.Context, q Propose) (Proposal, error) {
+	if err := n.byOperator(q.Operator, q.signed(n.o.Config.Cluster.Name), q.Signature); err != nil {
+		return Proposal{}, err
+	}
 	if err := n.changing.lock(ctx); err != nil {
 		return Proposal{}, err
 	}
 	defer n.changing.unlock()
 	n.mu.Lock()
-	next, id, err := n.next(want)
+	next, id, err := n.next(q.Generation)
 	if err == nil {
 		err = n.forgetProposals()
+	}
+	if err == nil {
+		err = n.once(q)
 	}
 	n.mu.Unlock()
 	if err != nil {
@@ -53,6 +74,31 @@ func (n *Node) Propose(ctx context.Context, want kds.Generation) (Proposal, erro
 	defer n.mu.Unlock()
 	n.proposals[g.Hash()] = &proposal{g, mk, time.Now()}
 	return Proposal{Body: g.Body(), Evidence: evidence}, nil
+}
+
+// once takes a wish one time: whoever recorded it gets nothing for it. n.mu is held.
+func (n *Node) once(q Propose) error {
+	if len(q.Nonce) != nonceSize {
+		return fmt.Errorf("%w: a nonce has %d bytes", ErrProposal, nonceSize)
+	}
+	if n.nonces.of != q.Generation { // next refuses those of before
+		n.nonces.of, n.nonces.seen = q.Generation, map[[nonceSize]byte]bool{}
+	}
+	nonce := [nonceSize]byte(q.Nonce)
+	switch {
+	case n.nonces.seen[nonce]:
+		return fmt.Errorf("%w: it was asked for before", ErrProposal)
+	case len(n.nonces.seen) >= maxNonces:
+		return fmt.Errorf("%w: %d for generation %d", ErrProposals, maxNonces, q.Generation)
+	}
+	n.nonces.seen[nonce] = true
+	return nil
+}
+
+// nonces are those of the wishes for one generation.
+type nonces struct {
+	of   kds.Generation
+	seen map[[nonceSize]byte]bool
 }
 
 // next is what a new generation comes after. n.mu is held.
@@ -113,6 +159,12 @@ func (n *Node) forgetProposal(h record.Hash) {
 // is checked, it is written down, the key is sealed, the record is created in the store if there is
 // none. Only then does the node hold the key.
 func (n *Node) Confirm(ctx context.Context, c Confirmation) (kds.Generation, error) {
+	if len(c.Hash) != len(record.Hash{}) {
+		return 0, ErrProposal
+	}
+	if err := n.byOperator(c.Operator, record.Hash(c.Hash).OperatorBytes(), c.Signature); err != nil {
+		return 0, err
+	}
 	if err := n.changing.lock(ctx); err != nil {
 		return 0, err
 	}
@@ -149,9 +201,6 @@ func (n *Node) Confirm(ctx context.Context, c Confirmation) (kds.Generation, err
 func (n *Node) confirmed(c Confirmation) (*proposal, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(c.Hash) != len(record.Hash{}) {
-		return nil, ErrProposal
-	}
 	h := record.Hash(c.Hash)
 	p := n.proposals[h]
 	if p == nil {

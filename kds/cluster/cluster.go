@@ -113,6 +113,7 @@ type Node struct {
 	current   kds.Generation
 	tentative *proposal // confirmed by an operator; whether the store has it is unknown
 	proposals map[record.Hash]*proposal
+	nonces    nonces
 	recovery  *recovery
 	members   map[string]*member
 	looked    time.Time // when the store was last seen whole

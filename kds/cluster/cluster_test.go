@@ -199,6 +199,11 @@ func (w *world) person(n *node) cluster.Person {
 	return cluster.Person{URL: n.url, Config: w.config, Constraint: c, Verifier: kdstest.Verifier()}
 }
 
+// propose has a node propose, as the operator.
+func (w *world) propose(n *node, want kds.Generation) (cluster.Proposal, error) {
+	return n.Propose(ctx, cluster.NewPropose(w.config.Cluster.Name, want, w.operator))
+}
+
 func (w *world) birth(n *node) *record.Generation {
 	n.t.Helper()
 	n.until("looked", func(s cluster.Status) bool {
@@ -290,7 +295,7 @@ func TestBirthOfUnknownOutcome(t *testing.T) {
 		w := newWorld(t, "")
 		p := release(t, build)
 		a := w.start(t, p, "", func(o *cluster.Options) { o.Store = uncertain{w.store, effect} })
-		a.until("looked", func(cluster.Status) bool { _, err := a.Propose(ctx, 1); return err == nil })
+		a.until("looked", func(cluster.Status) bool { _, err := w.propose(a, 1); return err == nil })
 		if _, _, err := w.person(a).Make(ctx, 1, w.operator); err == nil {
 			t.Fatal("the birth is certain")
 		}
@@ -310,7 +315,7 @@ func TestK30_OneBirth(t *testing.T) {
 	w := newWorld(t, "")
 	nodes := []*node{w.start(t, release(t, build), "", nil), w.start(t, release(t, build), "", nil)}
 	for _, n := range nodes {
-		n.until("looked", func(cluster.Status) bool { _, err := n.Propose(ctx, 1); return err == nil })
+		n.until("looked", func(cluster.Status) bool { _, err := w.propose(n, 1); return err == nil })
 	}
 	_, stranger, err := ed25519.GenerateKey(nil)
 	must(t, err)
@@ -344,7 +349,7 @@ func TestK30_OneBirth(t *testing.T) {
 	nodes[0].stop()
 	nodes[1].stop()
 	again := w.start(t, p, nodes[0].o.Dir, nil)
-	again.until("done with the store", func(s cluster.Status) bool { _, err := again.Propose(ctx, 2); return err == nil })
+	again.until("done with the store", func(s cluster.Status) bool { _, err := w.propose(again, 2); return err == nil })
 	if _, _, err := w.person(again).Make(ctx, 1, w.operator); err == nil || !strings.Contains(err.Error(), "has a master key already") {
 		t.Errorf("a second birth in an empty store: %v", err)
 	}
@@ -508,7 +513,7 @@ func TestK34_StoreRolledBackOrForked(t *testing.T) {
 	if !again.key(1).Derive(nil, "kept for the test").Equal(before) {
 		t.Error("the key changed")
 	}
-	if _, err := again.Propose(ctx, 2); err == nil {
+	if _, err := w.propose(again, 2); err == nil {
 		t.Error("a node goes on with a store that it does not believe")
 	}
 	// a record of somebody else's making is no record at all

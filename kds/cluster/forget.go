@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/coffer-fs/coffer/kds/cluster/ledger"
-	"github.com/coffer-fs/coffer/kds/cluster/record"
 	"github.com/coffer-fs/coffer/key"
 )
 
@@ -29,11 +28,8 @@ func (f Forget) signed(cluster string) []byte {
 // Forget takes a member that is lost out of those who remember the newest root.
 // If it comes back, it enrols again.
 func (n *Node) Forget(ctx context.Context, f Forget) error {
-	switch {
-	case len(f.Operator) != ed25519.PublicKeySize || !n.o.Config.Operator(f.Operator):
-		return fmt.Errorf("%w: not signed by an operator of the measured configuration", record.ErrRecord)
-	case !ed25519.Verify(f.Operator, f.signed(n.o.Config.Cluster.Name), f.Signature):
-		return fmt.Errorf("%w: the operator's signature does not match", record.ErrRecord)
+	if err := n.byOperator(f.Operator, f.signed(n.o.Config.Cluster.Name), f.Signature); err != nil {
+		return err
 	}
 	if r, err := n.ledger.Peek(ctx); err != nil {
 		return err

@@ -26,7 +26,7 @@ func TestBirthWithoutAudit(t *testing.T) {
 	w := newWorld(t, "")
 	p := release(t, build)
 	a := w.start(t, p, "", nil)
-	a.until("looked", func(cluster.Status) bool { _, err := a.Propose(ctx, 1); return err == nil })
+	a.until("looked", func(cluster.Status) bool { _, err := w.propose(a, 1); return err == nil })
 	a.audit.mu.Lock()
 	a.audit.err = errors.New("disk is full")
 	a.audit.mu.Unlock()
@@ -35,7 +35,7 @@ func TestBirthWithoutAudit(t *testing.T) {
 	}
 	a.stop()
 	again := w.start(t, p, a.o.Dir, nil)
-	again.until("looked", func(cluster.Status) bool { _, err := again.Propose(ctx, 1); return err == nil || again.Current() != 0 })
+	again.until("looked", func(cluster.Status) bool { _, err := w.propose(again, 1); return err == nil || again.Current() != 0 })
 	if s, err := again.Status(); err != nil || s.State != cluster.Unborn {
 		t.Errorf("%+v %v", s, err)
 	}
@@ -117,7 +117,7 @@ func TestKeysWhileProposing(t *testing.T) {
 	p := slow{release(t, build), make(chan struct{}), make(chan struct{})}
 	a := w.start(t, p, "", nil)
 	w.birth(a)
-	go func() { _, _ = a.Propose(ctx, 2) }()
+	go func() { _, _ = w.propose(a, 2) }()
 	<-p.entered
 	got := make(chan error, 1)
 	go func() { _, err := a.Key(ctx, 1); got <- err }()
@@ -273,17 +273,20 @@ func TestWaitingObeysTheRequest(t *testing.T) {
 	w := newWorld(t, "")
 	s := &stuck{Store: w.store, entered: make(chan struct{}, 1)}
 	a := w.start(t, release(t, build), "", func(o *cluster.Options) { o.Store = s })
-	w.birth(a)
+	g := w.birth(a)
 	s.on.Store(true)
 	<-s.entered
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
-	done := make(chan error, 4)
-	go func() { _, err := a.Propose(gone, 2); done <- err }()
-	go func() { _, err := a.Confirm(gone, cluster.Confirmation{}); done <- err }()
-	go func() { _, err := a.Share(gone, cluster.Shares{}); done <- err }()
-	go func() { done <- a.Retire(gone, nil) }()
-	for range 4 {
+	done := make(chan error, 3)
+	h := g.Hash()
+	operator := w.operator.Public().(ed25519.PublicKey)
+	confirmation := cluster.Confirmation{Hash: h[:], Operator: operator, Signature: ed25519.Sign(w.operator, h.OperatorBytes())}
+	retirement := record.Retirement{Generation: h, Operator: operator, Signature: ed25519.Sign(w.operator, h.RetirementBytes())}
+	go func() { _, err := a.Propose(gone, cluster.NewPropose("test", 2, w.operator)); done <- err }()
+	go func() { _, err := a.Confirm(gone, confirmation); done <- err }()
+	go func() { done <- a.Retire(gone, retirement.Encode()) }()
+	for range 3 {
 		select {
 		case err := <-done:
 			if !errors.Is(err, cluster.ErrBusy) {
@@ -298,8 +301,67 @@ func TestWaitingObeysTheRequest(t *testing.T) {
 	}
 }
 
-// A proposal ends when its time is up, and those of strangers do not push it out
-// while an operator signs.
+// K46: only an operator proposes, and only as often as he asked: a stranger neither
+// fills the room for proposals, nor takes the lock behind which operators wait.
+func TestK46_ProposalsOfStrangers(t *testing.T) {
+	w := newWorld(t, "")
+	s := &stuck{Store: w.store, entered: make(chan struct{}, 1)}
+	a := w.start(t, release(t, build), "", func(o *cluster.Options) { o.Store = s })
+	w.birth(a)
+	mine := cluster.NewPropose("test", 2, w.operator)
+	_, err := a.Propose(ctx, mine)
+	must(t, err)
+	if _, err := a.Propose(ctx, mine); !errors.Is(err, cluster.ErrProposal) {
+		t.Errorf("the same once more: %v", err)
+	}
+	_, stranger, err := ed25519.GenerateKey(nil)
+	must(t, err)
+	operator := w.operator.Public().(ed25519.PublicKey)
+	posed := cluster.NewPropose("test", 2, stranger)
+	posed.Operator = operator
+	changed := cluster.NewPropose("test", 2, w.operator)
+	changed.Nonce[0] ^= 1
+	later := cluster.NewPropose("test", 3, w.operator)
+	later.Generation = 2
+	short := cluster.Propose{Generation: 2, Operator: operator}
+	q, err := w.propose(a, 2)
+	must(t, err)
+	g, err := record.ParseBody(q.Body)
+	must(t, err)
+	h := g.Hash()
+	refused := func(store string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+		defer cancel()
+		for what, q := range map[string]cluster.Propose{"unsigned": {Generation: 2}, "a stranger": cluster.NewPropose("test", 2, stranger), "in the operator's name": posed,
+			"for another cluster": cluster.NewPropose("other", 2, w.operator), "another nonce": changed, "for a later generation": later, "no signature": short} {
+			for range cluster.MaxProposals + 1 {
+				if _, err := a.Propose(ctx, q); !errors.Is(err, record.ErrRecord) {
+					t.Fatalf("%s, %s: %v", store, what, err)
+				}
+			}
+		}
+		if _, err := a.Confirm(ctx, cluster.Confirmation{Hash: h[:], Operator: operator, Signature: ed25519.Sign(stranger, h.OperatorBytes())}); !errors.Is(err, record.ErrRecord) {
+			t.Errorf("%s: a stranger confirms: %v", store, err)
+		}
+		retirement := record.Retirement{Generation: h, Operator: operator, Signature: ed25519.Sign(stranger, h.RetirementBytes())}
+		if err := a.Retire(ctx, retirement.Encode()); !errors.Is(err, record.ErrRecord) {
+			t.Errorf("%s: a stranger retires: %v", store, err)
+		}
+		if _, err := a.Share(ctx, cluster.Shares{}); !errors.Is(err, cluster.ErrNotWaiting) {
+			t.Errorf("%s: a stranger gives shares: %v", store, err)
+		}
+	}
+	refused("as it should be")
+	_, err = w.propose(a, 2)
+	must(t, err)
+	s.on.Store(true) // from now on the lock is held for good
+	<-s.entered
+	refused("silent")
+}
+
+// A proposal ends when its time is up, and others do not push it out while an
+// operator signs.
 func TestProposalsEnd(t *testing.T) {
 	w := newWorld(t, "")
 	a := w.start(t, release(t, build), "", nil)
@@ -311,19 +373,19 @@ func TestProposalsEnd(t *testing.T) {
 		_, err = a.Confirm(ctx, cluster.Confirmation{Hash: h[:], Operator: w.operator.Public().(ed25519.PublicKey), Signature: ed25519.Sign(w.operator, h.OperatorBytes())})
 		return err
 	}
-	old, err := a.Propose(ctx, 2)
+	old, err := w.propose(a, 2)
 	must(t, err)
 	a.Age(10 * time.Minute)
 	if err := confirm(old); !errors.Is(err, cluster.ErrProposal) {
 		t.Errorf("a proposal of ten minutes ago: %v", err)
 	}
-	mine, err := a.Propose(ctx, 2)
+	mine, err := w.propose(a, 2)
 	must(t, err)
 	for range cluster.MaxProposals - 1 {
-		_, err := a.Propose(ctx, 2)
+		_, err := w.propose(a, 2)
 		must(t, err)
 	}
-	if _, err := a.Propose(ctx, 2); !errors.Is(err, cluster.ErrProposals) {
+	if _, err := w.propose(a, 2); !errors.Is(err, cluster.ErrProposals) {
 		t.Errorf("one too many: %v", err)
 	}
 	must(t, confirm(mine))

@@ -66,6 +66,9 @@ func (n *Node) shareStatus(r *recovery) []ShareStatus {
 // Share takes a custodian's shares. With enough of them, of every generation
 // that is not retired, the node has the master keys again.
 func (n *Node) Share(ctx context.Context, s Shares) ([]ShareStatus, error) {
+	if !n.waiting() {
+		return nil, ErrNotWaiting // before anybody waits for the store
+	}
 	if err := n.changing.lock(ctx); err != nil {
 		return nil, err
 	}
@@ -88,6 +91,12 @@ func (n *Node) Share(ctx context.Context, s Shares) ([]ShareStatus, error) {
 	}
 	n.o.Logger.Warn("master keys were recovered from the shares of custodians")
 	return status, n.promote()
+}
+
+func (n *Node) waiting() bool {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.stateName() == Waiting
 }
 
 // gather adds shares; keys are not nil when there are enough.

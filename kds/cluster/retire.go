@@ -11,14 +11,14 @@ import (
 // Retire ends a generation that an operator signed the end of. It must not be
 // the current one of this node.
 func (n *Node) Retire(ctx context.Context, b []byte) error {
-	if err := n.changing.lock(ctx); err != nil {
-		return err
-	}
-	defer n.changing.unlock()
 	r, err := record.ParseRetirement(b, n.o.Config)
 	if err != nil {
 		return err
 	}
+	if err := n.changing.lock(ctx); err != nil {
+		return err
+	}
+	defer n.changing.unlock()
 	n.mu.RLock()
 	state, current := n.state, n.current
 	n.mu.RUnlock()

@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/sha512"
 
 	"github.com/coffer-fs/coffer/kds"
@@ -80,6 +82,27 @@ type ShareStatus struct {
 	Need       int            `json:"need"`
 }
 
+// Propose is the body of POST /cluster/propose: an operator's wish for a master key.
+type Propose struct {
+	Generation kds.Generation `json:"generation"`
+	Nonce      []byte         `json:"nonce"` // another for each
+	Operator   []byte         `json:"operator"`
+	Signature  []byte         `json:"signature"`
+}
+
+// signed is what the operator signs.
+func (q Propose) signed(cluster string) []byte {
+	return key.Info(proposeLabel, []byte(cluster), u32(uint32(q.Generation)), q.Nonce)
+}
+
+// NewPropose is an operator's wish for generation want of a cluster.
+func NewPropose(cluster string, want kds.Generation, operator ed25519.PrivateKey) Propose {
+	q := Propose{Generation: want, Nonce: make([]byte, nonceSize), Operator: operator.Public().(ed25519.PublicKey)}
+	rand.Read(q.Nonce)
+	q.Signature = ed25519.Sign(operator, q.signed(cluster))
+	return q
+}
+
 // Proposal is the answer to POST /cluster/propose: the record of a master key
 // that was made, for an operator to sign.
 type Proposal struct {
@@ -116,6 +139,7 @@ type Share struct {
 const (
 	recoveryLabel = "coffer/cluster/v1/recovery key"
 	proposalLabel = "coffer/cluster/v1/proposal"
+	proposeLabel  = "coffer/cluster/v1/proposed by the operator"
 )
 
 // RecoveryData is what a node's evidence over its recovery key is made over.
