@@ -121,9 +121,15 @@ func (v *vault) survey(t *testing.T, h *memhost.Host, readOnly bool) survey {
 
 func (v *vault) surveyOn(t *testing.T, h host.Volume, readOnly bool) survey {
 	t.Helper()
-	s, err := store.Open(bg, h, store.Options{Unlocker: storetest.Unlocker("test"), ReadOnly: readOnly})
+	return v.surveyWith(t, h, store.Options{Unlocker: storetest.Unlocker("test"), ReadOnly: readOnly})
+}
+
+// surveyWith is surveyOn with options, on a host that has errors of its own too.
+func (v *vault) surveyWith(t *testing.T, h host.Volume, o store.Options, also ...error) survey {
+	t.Helper()
+	s, err := store.Open(bg, h, o)
 	if err != nil {
-		typed(t, err)
+		typed(t, err, also...)
 		return survey{opened: err}
 	}
 	defer s.Close()
@@ -133,13 +139,13 @@ func (v *vault) surveyOn(t *testing.T, h host.Volume, readOnly bool) survey {
 		return err
 	})
 	if err != nil {
-		typed(t, err)
+		typed(t, err, also...)
 		found.state = v.last
 		found.damaged[stateKey] = true
 	}
 	for k := range v.items {
 		if err := v.readOne(s, k, found.state); err != nil {
-			typed(t, fmt.Errorf("state %d, item %v: %w", found.state, k, err))
+			typed(t, fmt.Errorf("state %d, item %v: %w", found.state, k, err), also...)
 			found.damaged[k] = true
 		}
 	}

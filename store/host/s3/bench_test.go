@@ -5,13 +5,14 @@ import (
 
 	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/host/s3"
+	"github.com/coffer-fs/coffer/store/host/s3/s3test"
 )
 
 // benchWriter is a writer of a volume on the real server, which lists nothing and is
 // on this machine.
 func benchWriter(b *testing.B, d s3.Durability) host.Writer {
 	b.Helper()
-	o := options(newGateway(b).proxy.url)
+	o := options(s3test.NewGateway(b).URL)
 	o.Durability, o.Dir, o.CacheBytes = d, b.TempDir(), 1<<20
 	create(b, url, o)
 	v, err := s3.Open(ctx, url, o)

@@ -24,11 +24,11 @@ var rounds = flag.Int("s3.rounds", 1, "how often the tests of races and failures
 // The suite, on a real server: each test has a volume of its own.
 func TestHostOnServer(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t)
+	g := s3test.NewGateway(t)
 	count := 0
 	hosttest.Run(t, func(t *testing.T) hosttest.Opener {
 		count++
-		url, o := fmt.Sprintf("s3://bucket/v%d", count), strict(options(g.proxy.url))
+		url, o := fmt.Sprintf("s3://bucket/v%d", count), strict(options(g.URL))
 		create(t, url, o)
 		return func() (host.Volume, error) { return s3.Open(ctx, url, o) }
 	})
@@ -100,19 +100,19 @@ var mixed = []int{100, 4096, 1 << 20, 700 << 10, 17 << 20, 8192, 1}
 
 // A server that fails in every way it can, one request in four, changes nothing.
 func TestServerFails(t *testing.T) {
-	for name, what := range map[string]spoil{"503": refuse, "lost": lose, "500": fail500, "cut": cut, "slow": slow} {
+	for name, what := range map[string]s3test.Spoil{"503": s3test.Unavailable, "lost": s3test.Lose, "500": s3test.Fail500, "cut": s3test.CutBody, "slow": s3test.Slow} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newGateway(t)
-			o := options(g.proxy.url)
+			g := s3test.NewGateway(t)
+			o := options(g.URL)
 			create(t, url, o)
 			_, w := acquire(t, o, false)
 			var count atomic.Int64
-			g.proxy.spoil(func(r *http.Request) spoil {
+			g.Spoil(func(r *http.Request) s3test.Spoil {
 				if count.Add(1)%4 == 0 {
 					return what
 				}
-				return pass
+				return s3test.Pass
 			})
 			var all [][]byte
 			for id := range host.SegmentID(1 + *rounds) {
@@ -124,7 +124,7 @@ func TestServerFails(t *testing.T) {
 			if err := w.Release(ctx); err != nil {
 				t.Fatal(err)
 			}
-			g.proxy.spoil(nil)
+			g.Spoil(nil)
 			_, w = acquire(t, o, false)
 			for i, b := range all {
 				holds(t, w, host.SegmentID(i+1), b)
@@ -140,16 +140,16 @@ func TestServerFails(t *testing.T) {
 // not believed: what is there decides.
 func TestServerLies412(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t)
-	o := options(g.proxy.url)
+	g := s3test.NewGateway(t)
+	o := options(g.URL)
 	create(t, url, o)
 	_, w := acquire(t, o, false)
 	mustFill(t, w, 1, 100)
-	g.proxy.spoil(func(r *http.Request) spoil {
+	g.Spoil(func(r *http.Request) s3test.Spoil {
 		if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/log/") {
-			return lie412
+			return s3test.Lie412
 		}
-		return pass
+		return s3test.Pass
 	})
 	_, err := fill(w, 2, 100)
 	if err == nil || host.Refused(err) || !errors.Is(err, s3.ErrUncertain) {
@@ -167,20 +167,20 @@ func TestServerLies412(t *testing.T) {
 // an error that says so, and the writer is of no use any more.
 func TestServerIsKilled(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t)
-	o := options(g.proxy.url)
+	g := s3test.NewGateway(t)
+	o := options(g.URL)
 	create(t, url, o)
 	_, w := acquire(t, o, false)
 	one := mustFill(t, w, 1, mixed...)
 	filled := make(chan error)
 	var two []byte
-	g.kill()
+	g.Kill()
 	go func() {
 		var err error
 		two, err = fill(w, 2, mixed...)
 		filled <- err
 	}()
-	g.start()
+	g.Start()
 	if err := <-filled; err != nil {
 		t.Fatal(err)
 	}
@@ -192,11 +192,11 @@ func TestServerIsKilled(t *testing.T) {
 
 	o.Patience = 100 * time.Millisecond
 	_, w = acquire(t, o, false)
-	g.kill()
+	g.Kill()
 	if _, err := fill(w, 3, 100); !errors.Is(err, s3.ErrUnreachable) || !errors.Is(err, s3.ErrUncertain) || host.Refused(err) {
 		t.Errorf("sync: %v", err)
 	}
-	g.start()
+	g.Start()
 	if err := w.Sync(ctx, 3); err == nil || host.Refused(err) {
 		t.Errorf("sync after an unknown outcome: %v", err)
 	}
@@ -210,8 +210,8 @@ func TestServerIsKilled(t *testing.T) {
 // was told is durable is there.
 func TestTwoWriters(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t)
-	o := options(g.proxy.url)
+	g := s3test.NewGateway(t)
+	o := options(g.URL)
 	o.Beat = time.Hour // nobody tells them
 	create(t, url, o)
 	_, w := acquire(t, o, false)

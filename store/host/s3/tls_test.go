@@ -33,8 +33,8 @@ func tlsServer(t *testing.T, h http.Handler) (s *httptest.Server, roots *x509.Ce
 // sends it anything, nor waits for it.
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t)
-	s, roots := tlsServer(t, g.proxy)
+	g := s3test.NewGateway(t)
+	s, roots := tlsServer(t, g)
 	o := options(s.URL)
 	o.RootCAs = roots
 	create(t, url, o)
