@@ -13,15 +13,16 @@ import (
 	"github.com/coffer-fs/coffer/store/host/local"
 	"github.com/coffer-fs/coffer/store/host/memhost"
 	"github.com/coffer-fs/coffer/store/host/remote"
+	"github.com/coffer-fs/coffer/store/host/s3/s3test"
 	"github.com/coffer-fs/coffer/store/host/serve"
 )
 
 // What an attack did to the host in memory is done to the files of a directory
 // too, and the volume is opened from there, and from a host process that serves
-// that directory: all must find the same.
+// that directory, and to a volume in an object store: all must find the same.
 
 // hostKinds are the other hosts that attacks are made on.
-var hostKinds = []string{"local", "remote"}
+var hostKinds = []string{"local", "remote", "bucket"}
 
 // served is a directory of volumes, and the socket of the process that serves it.
 type served struct {
@@ -55,6 +56,9 @@ func newServed(t *testing.T) *served {
 // copyTo makes a directory of what h holds, past every rule, and opens it.
 func (d *served) copyTo(t *testing.T, h *memhost.Host, kind string) host.Volume {
 	t.Helper()
+	if kind == "bucket" {
+		return copyToBucket(t, h)
+	}
 	name := fmt.Sprintf("v%d", d.count.Add(1))
 	dir := filepath.Join(d.root, name)
 	if err := fillDirectory(h, dir); err != nil {
@@ -83,14 +87,9 @@ func fillDirectory(h *memhost.Host, dir string) error {
 		return err
 	}
 	defer v.Close()
-	w, err := v.Acquire(bg, host.AcquireOptions{})
+	w, err := fillRecords(h, v)
 	if err != nil {
 		return err
-	}
-	for _, name := range h.RecordNames() {
-		if _, err := w.Swap(bg, name, "", h.Record(name)); err != nil {
-			return err
-		}
 	}
 	for _, id := range h.SegmentIDs() {
 		file := filepath.Join(dir, "segments", fmt.Sprintf("%d.seg", id))
@@ -99,6 +98,47 @@ func fillDirectory(h *memhost.Host, dir string) error {
 		}
 	}
 	return w.Release(bg)
+}
+
+// fillRecords gives a volume the records of h, and returns its writer.
+func fillRecords(h *memhost.Host, v host.Volume) (host.Writer, error) {
+	w, err := v.Acquire(bg, host.AcquireOptions{})
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range h.RecordNames() {
+		if _, err := w.Swap(bg, name, "", h.Record(name)); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// copyToBucket makes a volume in an object store of what h holds, and opens it.
+func copyToBucket(t *testing.T, h *memhost.Host) host.Volume {
+	t.Helper()
+	v := mustBucket(t, bucketURL, bucketOptions(s3test.Quiet(nil), ""))
+	w, err := fillRecords(h, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range h.SegmentIDs() {
+		if err := w.Create(bg, id, host.MaxSegmentSize); err != nil {
+			t.Fatal(err)
+		}
+		if p := h.Segment(id); len(p) > 0 {
+			if err := w.Append(bg, id, 0, p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Sync(bg, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Release(bg); err != nil {
+		t.Fatal(err)
+	}
+	return v
 }
 
 // elsewhere makes the same attack on the other hosts.

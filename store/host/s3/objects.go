@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode"
 
@@ -89,7 +90,21 @@ func (b *objects) put(ctx context.Context, name string, p []byte, c condition) (
 		tag = info.ETag
 		return err
 	})
-	return tag, err
+	if c == (condition{}) {
+		err = unasked(err, errCondition, errAbsent)
+	}
+	return tag, unasked(err, errSame)
+}
+
+// unasked is an error, or a wrong answer if it is one of those that the request did not
+// ask for.
+func unasked(err error, wrong ...error) error {
+	for _, e := range wrong {
+		if errors.Is(err, e) {
+			return &answerError{fmt.Errorf("no answer to this request: %w", err)}
+		}
+	}
+	return err
 }
 
 // isTag reports whether a tag can be put into a header.
@@ -121,7 +136,10 @@ func (b *objects) get(ctx context.Context, name string, limit int, unless string
 		_, err = io.ReadFull(r, p)
 		return err
 	})
-	return p, tag, err
+	if unless == "" {
+		err = unasked(err, errSame)
+	}
+	return p, tag, unasked(err, errCondition)
 }
 
 // read fills p from an object at an offset. It is one ranged request.
@@ -130,7 +148,7 @@ func (b *objects) read(ctx context.Context, name string, off int64, p []byte) er
 	if err := o.SetRange(off, off+int64(len(p))-1); err != nil {
 		return err
 	}
-	return b.retry(ctx, "read "+name, func(ctx context.Context) error {
+	err := b.retry(ctx, "read "+name, func(ctx context.Context) error {
 		r, info, _, err := b.client.GetObject(withLimit(ctx, int64(len(p))), b.bucket, b.prefix+name, o)
 		if err != nil {
 			return err
@@ -142,6 +160,7 @@ func (b *objects) read(ctx context.Context, name string, off int64, p []byte) er
 		_, err = io.ReadFull(r, p)
 		return err
 	})
+	return unasked(err, errSame, errCondition)
 }
 
 // maxDeletes is how many deletes are under way at once. The store charges nothing
@@ -179,7 +198,8 @@ func (b *objects) delete(ctx context.Context, names []string) error {
 func (b *objects) list(ctx context.Context, below string, fn func(name string, size int64) bool) error {
 	prefix, last := b.prefix+below, ""
 	return b.retry(ctx, "list "+below, func(ctx context.Context) error { // goes on where the try before was cut off
-		ctx, cancel := context.WithCancel(withLimit(ctx, maxListPage))
+		var empty atomic.Int32
+		ctx, cancel := context.WithCancel(withPages(withLimit(ctx, maxListPage), &empty))
 		defer cancel()
 		o := minio.ListObjectsOptions{Prefix: prefix, Recursive: true}
 		if last != "" {
@@ -194,6 +214,7 @@ func (b *objects) list(ctx context.Context, below string, fn func(name string, s
 				return &answerError{fmt.Errorf("list %s: %.128q after %.128q", below, name, last)}
 			}
 			last = name
+			empty.Store(0)
 			if !fn(name, o.Size) {
 				return nil
 			}

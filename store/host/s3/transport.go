@@ -6,9 +6,11 @@ import (
 	"crypto/tls"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -60,6 +62,28 @@ func withLimit(ctx context.Context, limit int64) context.Context {
 	return context.WithValue(ctx, limitKey{}, limit)
 }
 
+type pagesKey struct{}
+
+// maxEmptyPages is how many pages of a list in a row may name nothing.
+const maxEmptyPages = 16
+
+// withPages bounds how many pages may come without a name. Whoever lists sets the
+// count to 0 at each name.
+func withPages(ctx context.Context, empty *atomic.Int32) context.Context {
+	return context.WithValue(ctx, pagesKey{}, empty)
+}
+
+// nextPage counts one more page, if it is one of a list.
+func nextPage(ctx context.Context) error {
+	empty, ok := ctx.Value(pagesKey{}).(*atomic.Int32)
+	if !ok || empty.Add(1) <= maxEmptyPages {
+		return nil
+	}
+	err := &answerError{fmt.Errorf("list: %d pages without a name", maxEmptyPages)}
+	endTry(ctx, err)
+	return err
+}
+
 var errTooLong = errors.New("the answer is longer than what was asked for")
 
 // RoundTrip implements http.RoundTripper.
@@ -67,6 +91,9 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	limit, ok := r.Context().Value(limitKey{}).(int64)
 	if !ok {
 		limit = 0
+	}
+	if err := nextPage(r.Context()); err != nil {
+		return nil, err
 	}
 	size := max(r.ContentLength, 0) + limit
 	ctx, cancel := context.WithTimeout(r.Context(), t.timeout+time.Duration(size/slowestRate)*time.Second)

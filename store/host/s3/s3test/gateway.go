@@ -124,10 +124,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.proxy.Se
 // bucketName is that of the only bucket.
 const bucketName = "bucket"
 
-// Objects gives the names of all objects, in order.
-func (g *Gateway) Objects() (names []string) {
+// Objects gives the names of all objects that begin so, in order.
+func (g *Gateway) Objects(prefix string) (names []string) {
 	g.t.Helper()
-	for o := range g.client.ListObjectsIter(context.Background(), bucketName, minio.ListObjectsOptions{Recursive: true}) {
+	for o := range g.client.ListObjectsIter(context.Background(), bucketName, minio.ListObjectsOptions{Prefix: prefix, Recursive: true}) {
 		if o.Err != nil {
 			g.t.Fatal(o.Err)
 		}
