@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strings"
+	"unicode"
 )
 
 // maxAnswerBytes bounds an answer.
@@ -54,6 +56,36 @@ func dial(ctx context.Context, p place, name string) (net.Conn, error) {
 
 // Close lets go of connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Limits of what a failure says.
+const (
+	maxMessageBytes = 16 << 10
+	maxExitCode     = 125 // beyond it are those of shells
+)
+
+// UnmarshalJSON leaves of a failure what may be shown and returned by a command: root
+// asks processes of other users, who could write to his terminal or call it a success.
+func (f *Failure) UnmarshalJSON(b []byte) error {
+	type plain Failure
+	if err := json.Unmarshal(b, (*plain)(f)); err != nil {
+		return err
+	}
+	f.Message, f.Hint = printable(f.Message), printable(f.Hint)
+	if f.Code <= 0 || f.Code > maxExitCode {
+		f.Code = 1
+	}
+	return nil
+}
+
+func printable(s string) string {
+	s = strings.ToValidUTF8(s[:min(len(s), maxMessageBytes)], "")
+	return strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) {
+			return ' '
+		}
+		return c
+	}, s)
+}
 
 // Call asks for path with in, and decodes the answer into out. *Failure is what the
 // one who was asked failed with.

@@ -2,11 +2,13 @@ package control_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/coffer-fs/coffer/control"
@@ -93,6 +95,33 @@ func TestControl(t *testing.T) {
 	}
 	if es, err := os.ReadDir(dir); err != nil || len(es) > 0 {
 		t.Errorf("left behind: %v, %v", es, err)
+	}
+}
+
+// What the other process says of a failure neither moves the cursor of whoever asked,
+// nor makes the failure a success.
+func TestControlOfAnotherUser(t *testing.T) {
+	runtimeDir(t)
+	volume := t.TempDir()
+	for _, code := range []int{-1, 0, 256, 1 << 40, 4} {
+		s, err := control.Serve(volume, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusConflict)
+			_ = json.NewEncoder(w).Encode(control.Failure{Code: code, Message: "no\x1b[2J\nroom\u202e", Hint: "a\rb" + strings.Repeat("x", 1<<20)})
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var f *control.Failure
+		want := 1
+		if code == 4 {
+			want = 4
+		}
+		if _, err := ask(t, volume, "/v1/echo", "x"); !errors.As(err, &f) || f.Code != want || f.Message != "no [2J room " || !strings.HasPrefix(f.Hint, "a bx") || len(f.Hint) > 64<<10 {
+			t.Errorf("code %d: %v", code, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
