@@ -145,8 +145,19 @@ func (p *parser) size(a *hclsyntax.Attribute, to *int64) {
 	*to = n
 }
 
-// value is a constant: there are no variables and no functions.
+// value is a constant: there are no variables, no functions and no loops, which a
+// short text could make endless.
 func (p *parser) value(a *hclsyntax.Attribute) (cty.Value, bool) {
+	loops := false
+	_ = hclsyntax.VisitAll(a.Expr, func(n hclsyntax.Node) hcl.Diagnostics {
+		_, isFor := n.(*hclsyntax.ForExpr)
+		loops = loops || isFor
+		return nil
+	})
+	if loops {
+		p.fail(a.Expr.Range(), "%s is not a plain value", a.Name)
+		return cty.NilVal, false
+	}
 	v, diags := a.Expr.Value(nil)
 	if diags.HasErrors() || v.IsNull() || !v.IsWhollyKnown() {
 		p.fail(a.Expr.Range(), "%s is not a plain value", a.Name)

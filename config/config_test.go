@@ -154,6 +154,8 @@ func TestRefuses(t *testing.T) {
 		{edit(`"development"`, `7`), "masterKeyType is a text in quotes"},
 		{edit(`"development"`, `null`), "masterKeyType is not a plain value"},
 		{edit(`"development"`, `"${x}"`), "masterKeyType is not a plain value"},
+		{edit(`"development"`, `"dev%{for x in ["elop", "ment"]}${x}%{endfor}"`), "masterKeyType is not a plain value"},
+		{edit(`"development"`, `[for x in ["development"] : x][0]`), "masterKeyType is not a plain value"},
 		{edit(`= true`, `= "true"`), "useOwnCodeSignerAndProductID is true or false"},
 		{edit(`= true`, `= false`), "either a code hash (C) or a code signer (S) must be provided"},
 		{edit(`"SEC:STALE"`, `"SEC:STALE FOO:1"`), "unknown key"},
