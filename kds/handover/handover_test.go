@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -191,4 +193,22 @@ func FuzzMessage(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A code hash in small letters, which another tool may sign, is the same hash.
+func TestTicketInSmallLetters(t *testing.T) {
+	spec, err := json.Marshal(ticket(t).Spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Appendf(nil, `{"volume":"%x","codeHash":"%s","spec":%s,"expires":"2030-01-02T03:04:05Z"}`, volume, strings.Repeat("a", 64), spec)
+	signed, err := json.Marshal(map[string]any{"ticket": json.RawMessage(text), "key": verifies,
+		"signature": ed25519.Sign(operator, key.Info("coffer/upgrade/v1/ticket", text))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := handover.ParseTicket(signed, verifies)
+	if err != nil || got.CodeHash != kdstest.Hash("A") {
+		t.Errorf("%s, %v", got.CodeHash, err)
+	}
 }

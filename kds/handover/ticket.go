@@ -94,7 +94,8 @@ func read(b []byte, signer ed25519.PublicKey) (Ticket, ed25519.PublicKey, error)
 	if n, err := hex.Decode(t.Volume[:], []byte(j.Volume[:min(len(j.Volume), 2*len(t.Volume))])); err != nil || n != len(t.Volume) || len(j.Volume) != 2*n {
 		return Ticket{}, nil, fmt.Errorf("%w: volume is no volume ID", ErrTicket)
 	}
-	return t, signer, t.check()
+	err := t.check() // before t is copied: it gives the code hash its form
+	return t, signer, err
 }
 
 // check refuses a ticket with a missing or impossible part, and gives its code hash
