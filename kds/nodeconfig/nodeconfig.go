@@ -29,7 +29,9 @@ import (
 	"os"
 	"regexp"
 
-	"github.com/hashicorp/hcl/v2/hclsimple"
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/gohcl"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"github.com/coffer-fs/coffer/kds"
 	"github.com/coffer-fs/coffer/kds/attest"
@@ -144,7 +146,7 @@ func Parse(name string, src []byte) (*Config, error) {
 		return nil, fmt.Errorf("%w: larger than %d bytes", ErrConfig, MaxBytes)
 	}
 	var f file
-	if err := hclsimple.Decode(name+".hcl", src, nil, &f); err != nil {
+	if err := decode(name+".hcl", src, &f); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	c := &Config{raw: bytes.Clone(src)}
@@ -152,6 +154,28 @@ func Parse(name string, src []byte) (*Config, error) {
 		return nil, fmt.Errorf("%w: %q: %w", ErrConfig, name, err)
 	}
 	return c, nil
+}
+
+// decode reads values without variables, functions and loops, which a short text could
+// make endless.
+func decode(name string, src []byte, to *file) error {
+	f, diags := hclsyntax.ParseConfig(src, name, hcl.InitialPos)
+	if diags.HasErrors() {
+		return diags
+	}
+	loops := hclsyntax.VisitAll(f.Body.(*hclsyntax.Body), func(n hclsyntax.Node) hcl.Diagnostics {
+		if loop, is := n.(*hclsyntax.ForExpr); is {
+			return hcl.Diagnostics{{Severity: hcl.DiagError, Summary: "Not a plain value", Detail: "there are no loops here", Subject: loop.Range().Ptr()}}
+		}
+		return nil
+	})
+	if loops.HasErrors() {
+		return loops
+	}
+	if diags := gohcl.DecodeBody(f.Body, nil, to); diags.HasErrors() {
+		return diags
+	}
+	return nil
 }
 
 func (c *Config) operators(f file) error {

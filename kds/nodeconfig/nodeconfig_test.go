@@ -96,7 +96,8 @@ func TestHSM(t *testing.T) {
 		strings.Replace(hsm, "\"t\"", "\"\"", 1):                                       "token",
 		strings.Replace(hsm, "\"t\"", "\""+strings.Repeat("t", 33)+"\"", 1):            "token",
 		strings.Replace(hsm, "\"k\"", "\"\"", 1):                                       "key",
-		hsm + "more = 1":                                                               "more",
+		strings.Replace(hsm, "\"t\"", "\"%{for x in [\"t\"]}${x}%{endfor}\"", 1):       "no loops",
+		hsm + "more = 1": "more",
 	} {
 		if _, err := nodeconfig.Parse("x", []byte(text)); !errors.Is(err, nodeconfig.ErrConfig) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.200q: %v, want %q", text, err, want)
