@@ -34,7 +34,9 @@ func (i Identity) signing() ed25519.PrivateKey {
 
 // replyKey is the key pair that replies are encrypted to.
 func (i Identity) replyKey() (hpke.PrivateKey, error) {
-	return kds.KeyPair(i.seed.Derive(nil, replyKeyLabel))
+	k := i.seed.Derive(nil, replyKeyLabel)
+	defer k.Destroy()
+	return kds.KeyPair(k)
 }
 
 // replySecret is known to the sender and to those who hold the key that he sent

@@ -62,6 +62,7 @@ func (k *Keys) release(ctx context.Context, spec kds.Spec, g kds.Generation) (ke
 	if err != nil {
 		return keptKey{}, err
 	}
+	defer r.Key.Destroy()
 	pair, err := kds.KeyPair(r.Key)
 	if err != nil {
 		return keptKey{}, err
