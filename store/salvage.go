@@ -21,6 +21,11 @@ type SalvageOptions struct {
 	Root uint64
 	// Volume is the identity of the volume, if segments of several lie there.
 	Volume [16]byte
+	// Unproven takes segments at their own word of which the page of the segment
+	// table is lost. Danger: a host that kept a fork of the volume can put segments of
+	// that in, and what is read is then a mix of two histories, in one file too. By
+	// default what is in them is lost.
+	Unproven bool
 }
 
 // Wreck is what can still be read of a volume that may be damaged anywhere. Its
@@ -46,11 +51,12 @@ type WreckSummary struct {
 	PagesLost    int      // of the segment table
 	Unread       int      // reads that failed while roots were looked for: newer ones may lie there
 	UnreadFirst  error    // how the first of them failed
-	// Unproven are segments whose salt comes from their own preamble, because
-	// the page of the table that had it is lost. Their frames were written by
-	// the volume's owner; but a host that kept a fork of the volume could have
-	// put a segment of that in.
+	// Unproven are segments that only their own preamble speaks for, because the page
+	// of the table that had their salt is lost. Their frames were written by the
+	// volume's owner; but a host that kept a fork of the volume could have put a
+	// segment of that in.
 	Unproven []host.SegmentID
+	Taken    bool // whether these were used, as SalvageOptions.Unproven asks for
 }
 
 // OpenWreck opens what is left of a volume on r, which it does not change. It needs
@@ -63,7 +69,7 @@ func OpenWreck(ctx context.Context, r host.Reader, o SalvageOptions) (*Wreck, er
 		return nil, fmt.Errorf("salvage volume: %w", err)
 	}
 	k := &Wreck{w: w}
-	k.summary.Volume = w.volume
+	k.summary.Volume, k.summary.Taken = w.volume, o.Unproven
 	k.summary.Unread, k.summary.UnreadFirst = w.unread.count, w.unread.first
 	if err := k.begin(o.Root); err != nil {
 		w.close()
@@ -102,7 +108,11 @@ func (k *Wreck) begin(sequence uint64) error {
 		if err == nil || isOver(err) {
 			return err
 		}
-		k.summary.Skipped = append(k.summary.Skipped, fmt.Sprintf("root %d, from %s: %v", r.sequence, r.place(), err))
+		why := fmt.Sprintf("root %d, from %s: %v", r.sequence, r.place(), err)
+		if n := len(k.summary.Unproven); n > 0 && !k.summary.Taken {
+			why += fmt.Sprintf("; of its segment table %d pages are lost, and %d segments may be its own by their own word", k.summary.PagesLost, n)
+		}
+		k.summary.Skipped = append(k.summary.Skipped, why)
 	}
 	if len(roots) == 0 {
 		return fmt.Errorf("no root is left that this key opens: %w", ErrDamaged)
@@ -125,14 +135,17 @@ func (k *Wreck) use(r foundRoot) error {
 		return asDamage(err)
 	}
 	k.view = s.tree.View(k.w.ctx)
+	if err := k.log(); err != nil {
+		return err
+	}
+	k.findUnproven()
 	if _, err := s.loadNode(k.w.ctx, r.tree); err != nil {
 		return fmt.Errorf("the topmost tree node: %w", err)
 	}
-	return k.log()
+	return k.loadSnapshots()
 }
 
-// table reads what is left of the segment table. What a lost page would have said
-// is taken from preambles, and noted.
+// table reads what is left of the segment table.
 func (k *Wreck) table(r root) {
 	for _, p := range r.pages {
 		plain, err := k.s.readPage(k.w.ctx, p)
@@ -160,15 +173,19 @@ func (k *Wreck) add(id host.SegmentID, g *segment) {
 	}
 }
 
-// addUnproven takes up the segments that a lost page may have had.
-func (k *Wreck) addUnproven() {
+// findUnproven notes the segments that a lost page may have had, and takes them up if
+// that was asked for.
+func (k *Wreck) findUnproven() {
 	if k.summary.PagesLost == 0 {
 		return
 	}
 	for id, g := range k.w.claims {
-		if id < k.s.root.nextSegment && k.s.table.byID[id] == nil {
+		if id >= k.s.root.nextSegment || k.s.table.byID[id] != nil {
+			continue
+		}
+		k.summary.Unproven = append(k.summary.Unproven, id)
+		if k.summary.Taken {
 			k.add(id, &segment{id: id, kind: g.kind, generation: g.generation, salt: g.salt})
-			k.summary.Unproven = append(k.summary.Unproven, id)
 		}
 	}
 	slices.Sort(k.summary.Unproven)
@@ -208,8 +225,7 @@ func (k *Wreck) log() error {
 		k.changes = append(k.changes, change{key, value})
 	}
 	slices.SortFunc(k.changes, func(a, b change) int { return a.key.Compare(b.key) })
-	k.addUnproven()
-	return k.loadSnapshots()
+	return nil
 }
 
 // LostItems is a part of the map that can't be read: whatever items of [From, To)

@@ -39,10 +39,11 @@ type recoverResult struct {
 // recoverFlags say which state is meant.
 type recoverFlags struct {
 	enclaveFlags
-	root   uint64
-	id     string
-	accept bool
-	asJSON bool
+	root     uint64
+	id       string
+	accept   bool
+	unproven bool // of salvage alone
+	asJSON   bool
 }
 
 func newRecover() *cobra.Command {

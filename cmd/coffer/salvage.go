@@ -26,6 +26,8 @@ type salvageResult struct {
 	Lost     int64  `json:"losses"`
 	Changed  int64  `json:"changed"`
 	Kept     int64  `json:"snapshotLosses"` // of snapshots alone
+	Unproven int    `json:"unprovenSegments"`
+	Taken    bool   `json:"unprovenTaken"`
 	List     string `json:"list"`
 }
 
@@ -45,6 +47,11 @@ volume, needs no catalog, and works where the volume can't be opened.
 
 With --snapshot it writes what a snapshot has. Otherwise the list also tells what is
 lost that snapshots alone need.
+
+If the segment table is damaged, nothing but their own word speaks for some segments.
+What is in them is lost then; with --unproven it is taken. A host that kept another
+copy of the volume, and let that be written too, can have put segments of it in: what
+is salvaged may then be a mix of both, so compare it with what you get without.
 
 Owners are kept if root does it. The exit code says whether everything was
 salvaged.`,
@@ -69,6 +76,7 @@ salvaged.`,
 	f.registerSnapshot(c)
 	c.Flags().Uint64Var(&f.root, "root", 0, "begin with the root of that sequence; default the newest that can be read")
 	c.Flags().StringVar(&f.id, "id", "", "which volume is meant, if segments of several lie there")
+	c.Flags().BoolVar(&f.unproven, "unproven", false, "take segments at their own word that the damaged table does not vouch for")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
 	return c
 }
@@ -77,7 +85,7 @@ func runSalvage(c *cobra.Command, f recoverFlags, volume, dir string) (r salvage
 	bar := newBar(c.ErrOrStderr(), "salvage", 0)
 	defer bar.finish()
 	err = f.withRemains(c, volume, func(x remains) error {
-		w, err := store.OpenWreck(c.Context(), x.volume, store.SalvageOptions{Options: x.options, Root: f.root, Volume: x.id})
+		w, err := store.OpenWreck(c.Context(), x.volume, store.SalvageOptions{Options: x.options, Root: f.root, Volume: x.id, Unproven: f.unproven})
 		if err != nil {
 			return err
 		}
@@ -87,7 +95,7 @@ func runSalvage(c *cobra.Command, f recoverFlags, volume, dir string) (r salvage
 		r = salvageResult{
 			ID: hex.EncodeToString(from.Volume[:]), Root: from.RootSequence, Place: from.RootPlace,
 			Files: s.Files, Dirs: s.Directories, Bytes: s.Bytes, Nameless: s.Nameless, Damaged: s.Damaged, Lost: s.Lost,
-			Changed: s.Changed, Kept: s.Kept, List: filepath.Join(dir, "damage.txt"),
+			Changed: s.Changed, Kept: s.Kept, Unproven: len(from.Unproven), Taken: from.Taken, List: filepath.Join(dir, "damage.txt"),
 		}
 		return err
 	})
@@ -102,6 +110,13 @@ func (r salvageResult) print(w io.Writer) error {
 	p.line("lost       %d things, of %d files or more; %d are not as they were", r.Lost, r.Damaged, r.Changed)
 	if r.Kept > 0 {
 		p.line("snapshots  %d things are lost that they alone need", r.Kept)
+	}
+	switch {
+	case r.Unproven == 0:
+	case r.Taken:
+		p.line("unproven   %d segments were taken at their own word: some of this may be of another history", r.Unproven)
+	default:
+		p.line("unproven   %d segments were left, since nothing but their own word speaks for them: --unproven takes them", r.Unproven)
 	}
 	p.line("list       %s", r.List)
 	return p.err

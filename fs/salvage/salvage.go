@@ -46,6 +46,7 @@ type Summary struct {
 	Lost        int64 // lines of the list that tell of something lost
 	Changed     int64 // lines that tell of something that this machine did not take as it was
 	Kept        int64 // lines that tell of something lost that snapshots alone need
+	Unproven    int64 // lines that tell of something that may be of another history
 }
 
 // Whole reports whether everything was salvaged, of the state that was asked for.
@@ -187,8 +188,12 @@ func (r *run) begun(s store.WreckSummary) {
 	if s.PagesLost > 0 {
 		r.lost("%d pages of the segment table are lost", s.PagesLost)
 	}
-	if len(s.Unproven) > 0 {
-		r.changed("segments %d are taken at their own word, since the table is damaged: a host that kept a fork of this volume could have put them there", s.Unproven)
+	switch {
+	case len(s.Unproven) == 0:
+	case s.Taken:
+		r.unproven("segments %d are taken at their own word, since the table is damaged: a host that kept a fork of this volume could have put some of that in, and then files, and parts of one file, are of two histories", s.Unproven)
+	default:
+		r.lost("what is in segments %d, for which nothing speaks but their own word, since the table is damaged", s.Unproven)
 	}
 }
 
@@ -202,6 +207,12 @@ func (r *run) lost(format string, args ...any) {
 func (r *run) changed(format string, args ...any) {
 	r.summary.Changed++
 	fmt.Fprintf(r.list, "changed: "+format+"\n", args...)
+}
+
+// unproven puts on the list what nothing proves to be of this state.
+func (r *run) unproven(format string, args ...any) {
+	r.summary.Unproven++
+	fmt.Fprintf(r.list, "unproven: "+format+"\n", args...)
 }
 
 // kept puts a loss on the list that snapshots have.
