@@ -19,7 +19,8 @@ func speaksAgainst(err error) bool {
 }
 
 // recoverAnchored recovers the volume with the newest root that is whole and for which
-// the anchor vouches. ok is false if there is none, or no anchor: then it is for the
+// the anchor vouches, or with an older one that leads to the same state if snapshots
+// have lost less of that. ok is false if there is none, or no anchor: then it is for the
 // newest root to say why.
 func (w *wreck) recoverAnchored(o RecoverOptions) (rec Recovery, ok bool, err error) {
 	if o.Anchor == nil {
@@ -30,6 +31,7 @@ func (w *wreck) recoverAnchored(o RecoverOptions) (rec Recovery, ok bool, err er
 		return rec, false, w.ctx.Err() // opening the newest one asks again, and tells
 	}
 	tried := 0
+	var first, best *candidate // of those that it vouches for: the newest, and what is taken
 	for _, r := range w.roots {
 		if !r.mayHold(now) {
 			continue
@@ -44,13 +46,25 @@ func (w *wreck) recoverAnchored(o RecoverOptions) (rec Recovery, ok bool, err er
 		if !c.whole() || c.headerSequence > w.lastHeader() {
 			continue
 		}
-		rec, err = w.recoverAs(c, RecoverOptions{Options: o.Options})
-		if err == nil || isOver(err) {
-			return rec, true, err
+		if best != nil && (c.kept.nodes >= best.kept.nodes || !c.standsInFor(first)) {
+			continue
+		}
+		found, err := w.recoverAs(c, RecoverOptions{Options: o.Options})
+		if isOver(err) {
+			return found, true, err
+		}
+		if err == nil {
+			if rec, best = found, c; first == nil {
+				first = c
+			}
+			if best.kept.nodes == 0 {
+				break
+			}
+			continue
 		}
 		w.options.Logger.Info("root is not what the anchor knows", "root", r.sequence, "place", r.place(), "error", err)
 	}
-	return Recovery{}, false, nil
+	return rec, best != nil, nil
 }
 
 // mayHold reports whether the volume with this root may hold the point that the

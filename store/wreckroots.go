@@ -198,8 +198,9 @@ const maxTried = 16
 
 // choose finds the root to open the volume with: the newest one; or, if that was
 // not complete, as when the machine died while it was being made, the newest
-// whole one that leads to the same state, so that nothing is lost by it. ErrDamaged,
-// with what was tried, if there is none.
+// whole one that leads to the same state, so that nothing is lost by it. One of which
+// snapshots have lost nothing goes before one of which they have. ErrDamaged, with what
+// was tried, if there is none.
 func (w *wreck) choose() (best *candidate, tried []*candidate, err error) {
 	for _, r := range w.roots[:min(len(w.roots), maxTried)] {
 		c, err := w.try(r)
@@ -207,9 +208,18 @@ func (w *wreck) choose() (best *candidate, tried []*candidate, err error) {
 			return nil, tried, err
 		}
 		tried = append(tried, c)
-		if c.whole() && c.standsInFor(tried[0]) {
-			return c, tried, nil
+		if !c.whole() || !c.standsInFor(tried[0]) {
+			continue
 		}
+		if best == nil || c.kept.nodes < best.kept.nodes {
+			best = c
+		}
+		if best.kept.nodes == 0 {
+			break
+		}
+	}
+	if best != nil {
+		return best, tried, nil
 	}
 	if len(w.roots) == 0 {
 		return nil, nil, fmt.Errorf("no root is left that this key opens: %w", ErrDamaged)
