@@ -8,7 +8,6 @@ import (
 	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/seal"
 	"github.com/coffer-fs/coffer/store/tree"
-	"time"
 )
 
 // Settled calls fn with the segments that the volume needs, while nothing makes
@@ -98,8 +97,10 @@ func (s *Store) CleanStep(ctx context.Context) error {
 // SetSlice makes a scrub verify so many bytes at a time.
 func (o *ScrubOptions) SetSlice(n int64) { o.slice = n }
 
-// SetKeepWait sets how long a host has to keep the position.
-func (o *ScrubOptions) SetKeepWait(d time.Duration) { o.keepWait = d }
+// SetKeepFor sets how long a host has to keep the position.
+func (o *ScrubOptions) SetKeepFor(fn func(context.Context) (context.Context, context.CancelFunc)) {
+	o.keepFor = fn
+}
 
 // Forced is how often a writer had to make room itself.
 func (s *Store) Forced() int {

@@ -20,8 +20,10 @@ type ScrubOptions struct {
 	// Progress, which may be nil, is called now and then.
 	Progress func(ScrubReport)
 
-	slice    int64         // scrubSlice, but in tests
-	keepWait time.Duration // scrubKeepWait, but in tests
+	slice int64 // scrubSlice, but in tests
+	// keepFor is how long the host has to keep the position at the end: scrubKeepWait,
+	// but in tests.
+	keepFor func(context.Context) (context.Context, context.CancelFunc)
 }
 
 // ScrubReport is what a pass saw so far, in this run and in those before.
@@ -31,6 +33,7 @@ type ScrubReport struct {
 	Complete bool   // the pass came to its end
 	Next     Key    // where it goes on
 	Unkept   string // why the position could not be kept, if so
+	Lost     string // why the position that was kept could not be taken up, if so
 }
 
 const (
@@ -61,8 +64,10 @@ func (s *Store) Scrub(ctx context.Context, o ScrubOptions) (ScrubReport, error) 
 	if o.slice == 0 {
 		o.slice = scrubSlice
 	}
-	if o.keepWait == 0 {
-		o.keepWait = scrubKeepWait
+	if o.keepFor == nil {
+		o.keepFor = func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, scrubKeepWait) // else a host that hangs keeps us
+		}
 	}
 	b := &scrubber{s: s, options: o, kept: time.Now()}
 	if !o.Restart {
@@ -73,7 +78,7 @@ func (s *Store) Scrub(ctx context.Context, o ScrubOptions) (ScrubReport, error) 
 		b.report.Complete = true
 		err = b.report.err()
 	}
-	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), o.keepWait) // else a host that hangs keeps us
+	ctx, stop := o.keepFor(context.WithoutCancel(ctx))
 	defer stop()
 	b.keep(ctx)
 	if err != nil {

@@ -79,22 +79,36 @@ func parseScrub(b []byte) (r ScrubReport, err error) {
 }
 
 // resume takes up the position of a pass that did not come to its end. Without one
-// that opens the pass begins anew.
+// that opens the pass begins anew, and says so if there was one.
 func (b *scrubber) resume(ctx context.Context) {
 	if b.s.host == nil {
 		return
 	}
-	rec, err := b.s.host.Get(ctx, recordScrub)
+	r, err := b.s.keptScrub(ctx)
+	switch {
+	case err != nil:
+		b.report.Lost = err.Error()
+		b.s.logger.Warn("take up the position of the last scrub", "error", err)
+	case r != nil && !r.Complete:
+		b.report, b.report.Resumed = *r, true
+	}
+}
+
+// keptScrub returns the position that is kept, nil if none is.
+func (s *Store) keptScrub(ctx context.Context) (*ScrubReport, error) {
+	rec, err := s.host.Get(ctx, recordScrub)
+	if isNotFound(err) || err == nil && len(rec.Value) == 0 {
+		return nil, nil
+	}
 	if err != nil {
-		return
+		return nil, err
 	}
-	p, err := seal.OpenScrub(*b.s.ring.Load(), b.s.volume, rec.Value)
+	p, err := seal.OpenScrub(*s.ring.Load(), s.volume, rec.Value)
 	if err != nil {
-		return
+		return nil, sealError(err)
 	}
-	if r, err := parseScrub(p); err == nil && !r.Complete {
-		b.report, b.report.Resumed = r, true
-	}
+	r, err := parseScrub(p)
+	return &r, err
 }
 
 // forgetScrub empties a position that an older volume key opens: it names objects. No

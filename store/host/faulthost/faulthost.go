@@ -64,6 +64,9 @@ type Rule struct {
 	// Err is what failing calls return; nil means ErrInjected. A refusal,
 	// such as host.ErrNoSpace, goes with FailBefore.
 	Err error
+	// Hit, which may be nil, is called when a call is hit, before the fault happens. It
+	// must not call the host.
+	Hit func()
 }
 
 // ops are the methods that the rule is about.
@@ -174,6 +177,9 @@ func (h *Host) next(op Ops) Rule {
 	}
 	if found.Fault != none {
 		h.hits++
+		if found.Hit != nil {
+			found.Hit()
+		}
 	}
 	if found.Err == nil {
 		found.Err = ErrInjected
