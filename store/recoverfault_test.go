@@ -130,3 +130,91 @@ func TestRecoverHangs(t *testing.T) {
 		}
 	})
 }
+
+// lies are what a host can do with its answers, without failing.
+var lies = []faulthost.Fault{
+	faulthost.FlipRead, faulthost.ScribbleLater, faulthost.ShortRead, faulthost.EmptyRead, faulthost.LongRead, faulthost.NegativeRead,
+	faulthost.HugeRecord, faulthost.CutRecord, faulthost.FlipRecord, faulthost.OldRecord, faulthost.NoVersion,
+	faulthost.NegativeSizes, faulthost.HugeSizes, faulthost.DoubleList, faulthost.StrangeIDs, faulthost.EmptyList,
+}
+
+// A host that lies to who recovers can hide states from him, but not make one up or mix
+// two: buffers that change after they were given, records and lists that lie, with
+// records that are there and without.
+func TestRecoverLyingHost(t *testing.T) {
+	without := rescued(t)
+	with := without.Clone()
+	rec := mustRecover(t, with, storetest.Secret("test"))
+	for name, value := range rec.Records() {
+		with.SetRecord(name, value)
+	}
+	recovered := 0
+	for _, fault := range lies {
+		for _, v := range []*memhost.Host{without, with} {
+			for _, sticky := range []bool{false, true} {
+				eachFault(t, v, faulthost.Rule{Fault: fault, Sticky: sticky}, 20, func(h *faulthost.Host, what string) {
+					rec, err := rescue(bg, h)
+					if err != nil {
+						typed(t, err, append(ofHost, store.ErrNoVolume)...)
+						return
+					}
+					recovered++
+					if got := stateOf(t, v, rec); got < "a" || got > "d" {
+						t.Errorf("%s: it recovers %q", what, got)
+					} else if fault == faulthost.ScribbleLater && got != "d" {
+						t.Errorf("%s: what was verified is not what is used: %q", what, got)
+					}
+				})
+			}
+		}
+	}
+	if recovered < 100 {
+		t.Errorf("only %d times something is recovered", recovered)
+	}
+}
+
+// A list of a million segments that are not there bounds what is looked for.
+func TestRecoverHugeList(t *testing.T) {
+	v := rescued(t)
+	h := faulthost.New(v)
+	h.Add(faulthost.Rule{Fault: faulthost.HugeList, Sticky: true})
+	within(t, "a list of a million", func() {
+		if rec, err := rescue(bg, h); err != nil {
+			typed(t, err, store.ErrNoVolume)
+		} else if got := stateOf(t, v, rec); got != "d" {
+			t.Errorf("it recovers %q", got)
+		}
+	})
+}
+
+// With an anchor a host that fails or lies gets nothing older recovered than the anchor
+// knows, whatever it hides.
+func TestRecoverAnchoredFaultyHost(t *testing.T) {
+	v := countingVolume(t)
+	v.count(t, 20, 40)
+	v.count(t, 40, 60)
+	loseRecords(v.host)
+	recovered := 0
+	for _, fault := range append([]faulthost.Fault{faulthost.FailBefore, faulthost.FailAfter}, lies...) {
+		for _, sticky := range []bool{false, true} {
+			eachFault(t, v.host, faulthost.Rule{Fault: fault, Sticky: sticky}, 20, func(h *faulthost.Host, what string) {
+				rec, err := store.Recover(bg, h, store.RecoverOptions{Options: v.options()})
+				if err != nil {
+					typed(t, err, append(ofHost, faulthost.ErrInjected, store.ErrNoVolume, store.ErrRolledBack, store.ErrForked)...)
+					return
+				}
+				recovered++
+				c := anchoredVolume{v.host.Clone(), v.anchor}
+				for name, value := range rec.Records() {
+					c.host.SetRecord(name, value)
+				}
+				if got := c.reads(t, v.options()); got != 59 || !rec.Summary.Anchored {
+					t.Errorf("%s: it counted to %d: %+v", what, got, rec.Summary)
+				}
+			})
+		}
+	}
+	if recovered < 50 {
+		t.Errorf("only %d times something is recovered", recovered)
+	}
+}

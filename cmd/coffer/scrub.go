@@ -25,6 +25,8 @@ type scrubResult struct {
 	hitFiles          // that are hit by these
 	Resumed  bool     `json:"resumed"`
 	Complete bool     `json:"complete"`
+	Lost     string   `json:"positionLost"`   // why it began anew, if there was a position
+	Unkept   string   `json:"positionUnkept"` // why the next one can't go on where this ended
 }
 
 // scrubFlags say how to scrub.
@@ -115,6 +117,7 @@ func newScrubResult(rep store.ScrubReport) scrubResult {
 	r := scrubResult{
 		Nodes: rep.Nodes, Frames: rep.Frames, Bytes: rep.Bytes, Damaged: rep.Damaged, Damage: []string{},
 		hitFiles: hitFiles{Files: []hitFile{}}, Resumed: rep.Resumed, Complete: rep.Complete,
+		Lost: rep.Lost, Unkept: rep.Unkept,
 	}
 	for _, d := range rep.Damage {
 		r.Damage = append(r.Damage, d.String())
@@ -128,6 +131,12 @@ func (r scrubResult) print(w io.Writer) error {
 		p.line("%s", d)
 	}
 	r.hitFiles.print(p)
+	if r.Lost != "" {
+		p.line("it began anew: where the last one was could not be read: %s", r.Lost)
+	}
+	if r.Unkept != "" {
+		p.line("the next one may begin further back or anew: how far this came could not be kept: %s", r.Unkept)
+	}
 	state := "to the end"
 	if !r.Complete {
 		state = "not to the end: run it again"
