@@ -60,8 +60,32 @@ func neighbours(reads []Read) int {
 // frameEnd is the offset behind the extent's frame in its segment.
 func (e Extent) frameEnd() int64 { return int64(e.Offset) + int64(e.Length) + seal.TagSize }
 
+// readEach is Read that goes on past what can't be read: errs has what is wrong with
+// each piece.
+func (s *Store) readEach(ctx context.Context, reads []Read, errs []error) {
+	for len(reads) > 0 {
+		n := neighbours(reads)
+		if err := s.openRun(ctx, reads[:n], errs[:n]); err != nil {
+			for i := range errs[:n] {
+				errs[i] = err
+			}
+		}
+		reads, errs = reads[n:], errs[n:]
+	}
+}
+
 // readRun reads pieces that lie close together.
 func (s *Store) readRun(ctx context.Context, reads []Read) error {
+	errs := make([]error, len(reads))
+	if err := s.openRun(ctx, reads, errs); err != nil {
+		return err
+	}
+	return errors.Join(errs...)
+}
+
+// openRun reads pieces that lie close together, in one call of the host; errs has what
+// is wrong with the frame of each.
+func (s *Store) openRun(ctx context.Context, reads []Read, errs []error) error {
 	for _, r := range reads {
 		if !r.Extent.valid() || uint64(r.Off)+uint64(len(r.Dst)) > uint64(r.Extent.Count) {
 			return fmt.Errorf("read %d bytes at %d of extent %+v: %w", len(r.Dst), r.Off, r.Extent, ErrDamaged)
@@ -85,21 +109,20 @@ func (s *Store) readRun(ctx context.Context, reads []Read) error {
 	if err := s.readSealed(ctx, g.id, from, sealed, reads); err != nil {
 		return err
 	}
-	return s.openAll(g, reads, from, sealed)
+	return s.openAll(g, reads, from, sealed, errs)
 }
 
 // openAll verifies the frames of a run, on all cores if there are many.
-func (s *Store) openAll(g *segment, reads []Read, from int64, sealed []byte) error {
+func (s *Store) openAll(g *segment, reads []Read, from int64, sealed []byte, errs []error) error {
 	k, err := s.key(g)
 	if err != nil {
 		return err
 	}
-	errs := make([]error, len(reads))
 	each(len(reads), func(i int) {
 		e := reads[i].Extent
 		errs[i] = s.openInto(k, reads[i], sealed[int64(e.Offset)-from:e.frameEnd()-from])
 	})
-	return errors.Join(errs...)
+	return nil
 }
 
 // openInto verifies one frame and fills the piece from it.

@@ -301,14 +301,15 @@ func (k *Wreck) Get(ctx context.Context, key Key) (value []byte, ok bool, err er
 	return value, ok, err
 }
 
-// Read fills the pieces, and returns what is wrong with each.
+// Read fills the pieces, and returns what is wrong with each. What does not come beside
+// others is asked for once more alone; what the host gave once is kept.
 func (k *Wreck) Read(ctx context.Context, reads []Read) ([]error, error) {
 	errs := make([]error, len(reads))
-	if k.s.Read(ctx, reads) == nil {
-		return errs, nil
-	}
+	k.s.readEach(ctx, reads, errs)
 	for i := range reads {
-		errs[i] = asDamage(k.s.Read(ctx, reads[i:i+1]))
+		if errs[i] != nil {
+			errs[i] = asDamage(k.s.Read(ctx, reads[i:i+1]))
+		}
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}

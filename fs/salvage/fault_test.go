@@ -1,18 +1,22 @@
 package salvage_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	cofs "github.com/coffer-fs/coffer/fs"
 	"github.com/coffer-fs/coffer/fs/salvage"
 	"github.com/coffer-fs/coffer/store"
+	"github.com/coffer-fs/coffer/store/host"
 	"github.com/coffer-fs/coffer/store/host/faulthost"
 	"github.com/coffer-fs/coffer/store/host/memhost"
+	"github.com/coffer-fs/coffer/store/seal"
 	"github.com/coffer-fs/coffer/store/storetest"
 )
 
@@ -82,6 +86,107 @@ func salvageFaulty(t *testing.T, h *faulthost.Host, name string, want map[string
 	}
 	must(t, compare(dir, want, sum))
 	return true
+}
+
+// dataFaults lets reads of data through a host with faults, all others not, and notes
+// which were hit.
+type dataFaults struct {
+	*memhost.Host
+	faulty *faulthost.Host
+	sound  []store.Extent // that came without a fault: where, and how long, sealed
+}
+
+func (d *dataFaults) Read(ctx context.Context, id host.SegmentID, off int64, p []byte) (int, error) {
+	if d.Segment(id)[10] != byte(seal.KindLog) {
+		return d.Host.Read(ctx, id, off, p)
+	}
+	before := d.faulty.Hits()
+	n, err := d.faulty.Read(ctx, id, off, p)
+	if d.faulty.Hits() == before && err == nil {
+		d.sound = append(d.sound, store.Extent{Segment: id, Offset: uint32(off), Length: uint32(n)})
+	}
+	return n, err
+}
+
+// came reports whether a frame was given without a fault, alone or beside others.
+func (d *dataFaults) came(e store.Extent) bool {
+	return slices.ContainsFunc(d.sound, func(r store.Extent) bool {
+		return r.Segment == e.Segment && r.Offset <= e.Offset && r.Offset+r.Length >= e.Offset+e.Length+seal.TagSize
+	})
+}
+
+// run is a part of a file, and the frame that has it.
+type run struct {
+	name  string
+	begin int
+	e     store.Extent
+}
+
+// runs are all parts of the files of a sound volume.
+func runs(t *testing.T, h *memhost.Host, want map[string][]byte) (list []run) {
+	t.Helper()
+	s := storetest.Open(t, h.Clone())
+	f, err := cofs.Open(bg, s, cofs.Options{})
+	must(t, err)
+	names := map[uint64]string{}
+	for name := range want {
+		st, err := f.Stat(name)
+		must(t, err)
+		names[uint64(st.Sys().(cofs.Attr).Ino)] = name
+	}
+	must(t, errors.Join(f.Close(), s.Close()))
+	w, err := wreck(h)
+	must(t, err)
+	defer w.Close()
+	must(t, w.Scan(bg, store.Key{Object: 1}, store.Key{Object: store.MaxObject}, func(k store.Key, v []byte) (bool, error) {
+		if k.Type != store.TypeExtent {
+			return true, nil
+		}
+		e, err := store.ParseExtent(v)
+		list = append(list, run{names[k.Object], int(k.Sub) - int(e.Count), e})
+		return true, err
+	}, func(l store.LostItems) error { return l.Damage.Err }))
+	return list
+}
+
+// TestFaultyDataIsRescued bounds what is lost by the faults: every frame that the host
+// gave once without a fault, alone or beside others that it spoilt, is where it was in
+// its file, byte for byte.
+func TestFaultyDataIsRescued(t *testing.T) {
+	v, want := keptVolume(t)
+	all := runs(t, v, want)
+	lost, saved := 0, 0
+	for _, fault := range []faulthost.Fault{faulthost.FailBefore, faulthost.FailAfter, faulthost.ShortRead, faulthost.EmptyRead, faulthost.LongRead, faulthost.NegativeRead, faulthost.FlipRead} {
+		for _, every := range []int{0, 1, 3} {
+			d := &dataFaults{Host: v, faulty: faulthost.New(v)}
+			w, err := wreck(d)
+			must(t, err)
+			d.faulty.Add(faulthost.Rule{Ops: faulthost.Read, Fault: fault, Nth: every, Every: every})
+			d.sound = nil
+			dir := filepath.Join(scratch(t), "out")
+			_, err = salvage.Run(bg, w, dir, salvage.Options{})
+			must(t, err)
+			w.Close()
+			for _, r := range all {
+				b, err := os.ReadFile(filepath.Join(dir, "files", r.name))
+				must(t, err)
+				end := r.begin + int(r.e.Count)
+				whole := end <= len(b) && bytes.Equal(b[r.begin:end], want[r.name][r.begin:end])
+				switch {
+				case !whole && (every == 0 || d.came(r.e)):
+					t.Errorf("fault %d, every %d: %s lost what came from segment %d, offset %d", fault, every, r.name, r.e.Segment, r.e.Offset)
+				case whole:
+					saved++
+				default:
+					lost++
+				}
+			}
+			os.RemoveAll(dir)
+		}
+	}
+	if lost == 0 || saved == 0 {
+		t.Errorf("%d frames were lost and %d were not: nothing is tested", lost, saved)
+	}
 }
 
 // A host that does not answer keeps nobody beyond the end of his context.
