@@ -24,9 +24,9 @@ type scrubResult struct {
 	Damage   []string `json:"damage"` // the first of them
 	hitFiles          // that are hit by these
 	Resumed  bool     `json:"resumed"`
-	Complete bool     `json:"complete"`
 	Lost     string   `json:"positionLost"`   // why it began anew, if there was a position
 	Unkept   string   `json:"positionUnkept"` // why the next one can't go on where this ended
+	Complete bool     `json:"complete"`
 }
 
 // scrubFlags say how to scrub.
