@@ -65,7 +65,9 @@ func (e Extent) frameEnd() int64 { return int64(e.Offset) + int64(e.Length) + se
 func (s *Store) readEach(ctx context.Context, reads []Read, errs []error) {
 	for len(reads) > 0 {
 		n := neighbours(reads)
-		if err := s.openRun(ctx, reads[:n], errs[:n]); err != nil {
+		found, err := s.openRun(ctx, reads[:n])
+		copy(errs, found)
+		if err != nil {
 			for i := range errs[:n] {
 				errs[i] = err
 			}
@@ -76,27 +78,27 @@ func (s *Store) readEach(ctx context.Context, reads []Read, errs []error) {
 
 // readRun reads pieces that lie close together.
 func (s *Store) readRun(ctx context.Context, reads []Read) error {
-	errs := make([]error, len(reads))
-	if err := s.openRun(ctx, reads, errs); err != nil {
+	errs, err := s.openRun(ctx, reads)
+	if err != nil {
 		return err
 	}
 	return errors.Join(errs...)
 }
 
 // openRun reads pieces that lie close together, in one call of the host; errs has what
-// is wrong with the frame of each.
-func (s *Store) openRun(ctx context.Context, reads []Read, errs []error) error {
+// is wrong with the frame of each, and is nil if a cache had all.
+func (s *Store) openRun(ctx context.Context, reads []Read) (errs []error, err error) {
 	for _, r := range reads {
 		if !r.Extent.valid() || uint64(r.Off)+uint64(len(r.Dst)) > uint64(r.Extent.Count) {
-			return fmt.Errorf("read %d bytes at %d of extent %+v: %w", len(r.Dst), r.Off, r.Extent, ErrDamaged)
+			return nil, fmt.Errorf("read %d bytes at %d of extent %+v: %w", len(r.Dst), r.Off, r.Extent, ErrDamaged)
 		}
 	}
 	g := s.segment(reads[0].Extent.Segment)
 	if g == nil {
-		return fmt.Errorf("segment %d is not in the volume: %w", reads[0].Extent.Segment, ErrDamaged)
+		return nil, fmt.Errorf("segment %d is not in the volume: %w", reads[0].Extent.Segment, ErrDamaged)
 	}
 	if len(reads) == 1 && s.frames.read(reads[0]) {
-		return nil
+		return nil, nil
 	}
 	from := int64(reads[0].Extent.Offset)
 	end := from
@@ -107,22 +109,23 @@ func (s *Store) openRun(ctx context.Context, reads []Read, errs []error) error {
 	defer giveReadBuffer(buf)
 	sealed := (*buf)[:end-from]
 	if err := s.readSealed(ctx, g.id, from, sealed, reads); err != nil {
-		return err
+		return nil, err
 	}
-	return s.openAll(g, reads, from, sealed, errs)
+	return s.openAll(g, reads, from, sealed)
 }
 
 // openAll verifies the frames of a run, on all cores if there are many.
-func (s *Store) openAll(g *segment, reads []Read, from int64, sealed []byte, errs []error) error {
+func (s *Store) openAll(g *segment, reads []Read, from int64, sealed []byte) ([]error, error) {
 	k, err := s.key(g)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	errs := make([]error, len(reads))
 	each(len(reads), func(i int) {
 		e := reads[i].Extent
 		errs[i] = s.openInto(k, reads[i], sealed[int64(e.Offset)-from:e.frameEnd()-from])
 	})
-	return nil
+	return errs, nil
 }
 
 // openInto verifies one frame and fills the piece from it.
