@@ -131,8 +131,8 @@ func TestRecoverHangs(t *testing.T) {
 	})
 }
 
-// lies are what a host can do with its answers, without failing.
-var lies = []faulthost.Fault{
+// answersThatLie are what a host can do with its answers, without failing.
+var answersThatLie = []faulthost.Fault{
 	faulthost.FlipRead, faulthost.ScribbleLater, faulthost.ShortRead, faulthost.EmptyRead, faulthost.LongRead, faulthost.NegativeRead,
 	faulthost.HugeRecord, faulthost.CutRecord, faulthost.FlipRecord, faulthost.OldRecord, faulthost.NoVersion,
 	faulthost.NegativeSizes, faulthost.HugeSizes, faulthost.DoubleList, faulthost.StrangeIDs, faulthost.EmptyList,
@@ -149,7 +149,7 @@ func TestRecoverLyingHost(t *testing.T) {
 		with.SetRecord(name, value)
 	}
 	recovered := 0
-	for _, fault := range lies {
+	for _, fault := range answersThatLie {
 		for _, v := range []*memhost.Host{without, with} {
 			for _, sticky := range []bool{false, true} {
 				eachFault(t, v, faulthost.Rule{Fault: fault, Sticky: sticky}, 20, func(h *faulthost.Host, what string) {
@@ -195,7 +195,7 @@ func TestRecoverAnchoredFaultyHost(t *testing.T) {
 	v.count(t, 40, 60)
 	loseRecords(v.host)
 	recovered := 0
-	for _, fault := range append([]faulthost.Fault{faulthost.FailBefore, faulthost.FailAfter}, lies...) {
+	for _, fault := range append([]faulthost.Fault{faulthost.FailBefore, faulthost.FailAfter}, answersThatLie...) {
 		for _, sticky := range []bool{false, true} {
 			eachFault(t, v.host, faulthost.Rule{Fault: fault, Sticky: sticky}, 20, func(h *faulthost.Host, what string) {
 				rec, err := store.Recover(bg, h, store.RecoverOptions{Options: v.options()})
