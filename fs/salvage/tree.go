@@ -1,6 +1,7 @@
 package salvage
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -27,19 +28,19 @@ func (r *run) tree() error {
 		}
 		return err
 	}
-	return r.directory(r.top, filesName, fs.RootIno, filesName, 0)
-}
-
-// directory makes name in parent out of directory i, with all that is in it.
-func (r *run) directory(parent *dir, name string, i fs.Ino, shown string, depth int) error {
-	if err := unix.Unlinkat(r.dirs.fd(), number(i), 0); err != nil {
-		return err
-	}
-	d, err := parent.make(name)
+	d, err := r.top.make(filesName)
 	if err != nil {
 		return err
 	}
+	return r.directory(r.top, d, filesName, fs.RootIno, filesName, 0)
+}
+
+// directory puts all that is in directory i into d, which was made as name in parent.
+func (r *run) directory(parent, d *dir, name string, i fs.Ino, shown string, depth int) error {
 	defer d.file.Close()
+	if err := unix.Unlinkat(r.dirs.fd(), number(i), 0); err != nil {
+		return err
+	}
 	r.summary.Directories++
 	r.tellHit(i, shown)
 	lost, err := r.remains.Entries(r.ctx, i, func(e fs.DirEntry) error {
@@ -124,13 +125,18 @@ func (r *run) subdirectory(d *dir, e fs.DirEntry, shown string, depth int) error
 		r.changed("%q is too deep, and goes to lost+found as inode %d", shown, e.Ino)
 		return nil
 	}
+	var inside error // which says nothing of the name
 	_, err := r.place(d, e, shown, func(name string) error {
 		if d.has(name) {
 			return unix.EEXIST
 		}
-		return r.directory(d, name, e.Ino, shown, depth+1)
+		sub, err := d.make(name)
+		if err == nil {
+			inside = r.directory(d, sub, name, e.Ino, shown, depth+1)
+		}
+		return err
 	})
-	return err
+	return cmp.Or(err, inside)
 }
 
 // place calls put with the name of an entry, and with others if this machine does
@@ -234,7 +240,11 @@ func (r *run) lostDirectories() error {
 		r.summary.Nameless++
 		shown := path.Join(foundName, number(i))
 		r.lost("the name of a directory, which is %q now", shown)
-		return r.directory(r.found, number(i), i, shown, 0)
+		d, err := r.found.make(number(i))
+		if err != nil {
+			return err
+		}
+		return r.directory(r.found, d, number(i), i, shown, 0)
 	})
 }
 
