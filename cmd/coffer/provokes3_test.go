@@ -17,11 +17,12 @@ import (
 )
 
 // bucket starts an object store, which the commands of the script find by their
-// environment. "bucket full" has it take nothing more until "bucket empty".
+// environment. "bucket full" has it take nothing more until "bucket empty"; "bucket
+// accept KEY" has it accept that access key alone.
 func bucket(t *testing.T, ts *testscript.TestScript, neg bool, args []string) {
 	switch {
-	case neg || len(args) > 1:
-		ts.Fatalf("usage: bucket [full|empty]")
+	case neg || len(args) > 1 && args[0] != "accept":
+		ts.Fatalf("usage: bucket [full|empty|accept KEY]")
 	case len(args) == 0:
 		s := s3test.New(t)
 		buckets.Store(ts.Getenv("WORK"), s)
@@ -29,6 +30,9 @@ func bucket(t *testing.T, ts *testscript.TestScript, neg bool, args []string) {
 		ts.Setenv("AWS_ACCESS_KEY_ID", "test")
 		ts.Setenv("AWS_SECRET_ACCESS_KEY", "testtest")
 		ts.Setenv("XDG_CACHE_HOME", ts.MkAbs(".cache"))
+	case args[0] == "accept":
+		s, _ := buckets.Load(ts.Getenv("WORK"))
+		s.(*s3test.Server).Accept(args[1])
 	default:
 		s, _ := buckets.Load(ts.Getenv("WORK"))
 		s.(*s3test.Server).Break(func(method, _ string) s3test.Fault {

@@ -49,6 +49,14 @@ func nameOf(s, more string) bool {
 	return true
 }
 
+// shown is an endpoint without a password that somebody put into it.
+func shown(endpoint string) string {
+	if i := strings.LastIndexByte(endpoint, '@'); i >= 0 {
+		return "..." + endpoint[i:]
+	}
+	return endpoint
+}
+
 // parseEndpoint reads where the store is.
 func parseEndpoint(s, region string) (hostPort string, secure bool, err error) {
 	if s == "" {
@@ -57,7 +65,7 @@ func parseEndpoint(s, region string) (hostPort string, secure bool, err error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" ||
 		u.Scheme != "http" && u.Scheme != "https" {
-		return "", false, fmt.Errorf("endpoint %q is not https://HOST[:PORT]: %w", s, ErrURL)
+		return "", false, fmt.Errorf("endpoint %q is not https://HOST[:PORT]: %w", shown(s), ErrURL)
 	}
 	if ip := net.ParseIP(u.Hostname()); u.Scheme == "http" && (ip == nil || !ip.IsLoopback()) {
 		return "", false, fmt.Errorf("endpoint %q: without TLS only this machine can be reached: use https: %w", s, ErrURL)

@@ -51,6 +51,7 @@ type Server struct {
 	fault  func(method, object string) Fault
 
 	mu      sync.Mutex
+	accept  string // the only access key that it accepts; empty: any
 	watch   func(method, object string)
 	objects map[string]object
 	counts  map[string]int
@@ -95,6 +96,20 @@ func (s *Server) Watch(f func(method, object string)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.watch = f
+}
+
+// Accept has requests with another access key refused. Signatures are not looked at: a
+// real server does that.
+func (s *Server) Accept(accessKey string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.accept = accessKey
+}
+
+func (s *Server) accepts(r *http.Request) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.accept == "" || strings.Contains(r.Header.Get("Authorization"), " Credential="+s.accept+"/")
 }
 
 // Counts gives the requests since the last call, by kind: GET, PUT, DELETE, LIST.
@@ -155,6 +170,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return // it did not arrive whole
+	}
+	if !s.accepts(r) {
+		refuse(w, http.StatusForbidden, "InvalidAccessKeyId")
+		return
 	}
 	p := newPending(r, body)
 	fault := s.arrive(p)
