@@ -13,9 +13,11 @@ CLUSTERFOR ?= 20s
 ROUNDS     ?= 20
 PKGS       := ./...
 
-# A real S3 server for tests, in a cache of its own: it is no dependency.
+# Real S3 servers for tests, in a cache of their own: they are no dependencies.
 VERSITYGW_VERSION := v1.8.0
 export VERSITYGW  ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/coffer/versitygw-$(VERSITYGW_VERSION)/versitygw
+GOFAKES3_VERSION := v1.2.0
+export GOFAKES3  ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/coffer/gofakes3-$(GOFAKES3_VERSION)/gofakes3
 
 .PHONY: build
 build: bin/coffer bin/coffer-kds
@@ -68,7 +70,7 @@ cluster:
 # Volumes in a real object store, which it builds and starts: all tests of it, for
 # longer.
 .PHONY: s3
-s3: versitygw
+s3: versitygw gofakes3
 	$(GO) test ./store/host/s3/... -count=1 -v -timeout 30m -s3.rounds=$(ROUNDS)
 	$(GO) test ./store -run Bucket -count=1 -v -timeout 30m -crash.cuts=$$((4000 * $(ROUNDS)))
 
@@ -77,6 +79,12 @@ versitygw: $(VERSITYGW)
 
 $(VERSITYGW):
 	GOBIN=$(dir $(VERSITYGW)) $(GO) install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW_VERSION)
+
+.PHONY: gofakes3
+gofakes3: $(GOFAKES3)
+
+$(GOFAKES3):
+	GOBIN=$(dir $(GOFAKES3)) $(GO) install github.com/johannesboyne/gofakes3/cmd/gofakes3@$(GOFAKES3_VERSION)
 
 # Keys a second of a real KDS node over loopback, by the kind of evidence; with
 # KDSLOADFLAGS="-total 1000000" what the node has resident meanwhile.

@@ -24,11 +24,20 @@ var rounds = flag.Int("s3.rounds", 1, "how often the tests of races and failures
 // The suite, on a real server: each test has a volume of its own.
 func TestHostOnServer(t *testing.T) {
 	t.Parallel()
-	g := s3test.NewGateway(t)
+	hostOn(t, s3test.NewGateway(t).URL)
+}
+
+// And on one of other people.
+func TestHostOnGofakes3(t *testing.T) {
+	t.Parallel()
+	hostOn(t, s3test.NewGofakes3(t))
+}
+
+func hostOn(t *testing.T, server string) {
 	count := 0
 	hosttest.Run(t, func(t *testing.T) hosttest.Opener {
 		count++
-		url, o := fmt.Sprintf("s3://bucket/v%d", count), strict(options(g.URL))
+		url, o := fmt.Sprintf("s3://bucket/v%d", count), strict(options(server))
 		create(t, url, o)
 		return func() (host.Volume, error) { return s3.Open(ctx, url, o) }
 	})

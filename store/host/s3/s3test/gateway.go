@@ -3,16 +3,13 @@ package s3test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -34,32 +31,11 @@ type Gateway struct {
 	client *minio.Client
 }
 
-// gatewayPath is where make puts the server: see the Makefile.
-func gatewayPath() (string, error) {
-	if path := os.Getenv("VERSITYGW"); path != "" {
-		_, err := os.Stat(path)
-		return path, err
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(cache, "coffer", "versitygw-v1.8.0", "versitygw")
-	_, err = os.Stat(path)
-	return path, err
-}
-
 // NewGateway starts a server that ends with the test. Where there is none to be
 // started, the test is skipped.
 func NewGateway(t testing.TB) *Gateway {
 	t.Helper()
-	binary, err := gatewayPath()
-	if errors.Is(err, os.ErrNotExist) {
-		t.Skip("there is no S3 server to test with: make versitygw builds one")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	binary := builtServer(t, "versitygw", "v1.8.0")
 	dir, err := os.MkdirTemp("", "gw") // short enough for a socket
 	if err != nil {
 		t.Fatal(err)
@@ -96,17 +72,7 @@ func (g *Gateway) Start() {
 	if err := g.server.Start(); err != nil {
 		g.t.Fatal(err)
 	}
-	for end := time.Now().Add(30 * time.Second); ; {
-		c, err := net.Dial("unix", socket)
-		if err == nil {
-			c.Close()
-			return
-		}
-		if time.Now().After(end) {
-			g.t.Fatal(err)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	awaitServer(g.t, "unix", socket)
 }
 
 // Kill ends the server at once.
