@@ -71,6 +71,7 @@ var rules = []struct {
 }{
 	{"key", nil},
 	{"store/host", nil},
+	{"store/host/s3/s3test", []string{"internal/freeaddr"}},
 	{"store/seal", nil},
 	{"store/tree", []string{"store/host"}},
 	{"store", nil},
