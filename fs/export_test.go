@@ -1,5 +1,7 @@
 package fs
 
+import "sync"
+
 // What fuzzing and the test of docs/format-fs.md reach behind the API for.
 
 // RoundTripInode decodes an inode item and encodes it again.
@@ -34,7 +36,9 @@ func ParseACL(b []byte) (mode uint32, same []byte, err error) {
 }
 
 // HashName is the hash of a name under a key.
-func HashName(key [16]byte, name string) uint64 { return (&Tree{hashKey: key}).hash(name) }
+func HashName(key [16]byte, name string) uint64 {
+	return (&Tree{hashKey: key, hashes: new(sync.Pool)}).hash(name)
+}
 
 // AheadBytes is how much all handles may have read ahead.
 func AheadBytes(f *FS) int64 { return f.tree.ahead.Load() }

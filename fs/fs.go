@@ -53,7 +53,7 @@ type Tree struct {
 	st      *store.Store
 	options Options
 	hashKey [16]byte
-	hashes  sync.Pool // of *nameHash
+	hashes  *sync.Pool // of *nameHash; apart, since the runtime holds on to pools for a while
 	// view calls fn with a constant state of the volume: the present one, or that
 	// of a snapshot. Constant after Open.
 	view func(ctx context.Context, fn func(*store.Tx) error) error
@@ -116,7 +116,7 @@ func Open(ctx context.Context, st *store.Store, o Options) (*FS, error) {
 func open(ctx context.Context, st *store.Store, o Options, view func(context.Context, func(*store.Tx) error) error) (*FS, error) {
 	f := &Tree{
 		st: st, view: view, options: o.withDefaults(), files: map[Ino]*file{}, changed: map[*file]bool{},
-		waiting: map[Ino]bool{}, reapKick: make(chan struct{}, 1), done: make(chan struct{}),
+		waiting: map[Ino]bool{}, reapKick: make(chan struct{}, 1), done: make(chan struct{}), hashes: new(sync.Pool),
 	}
 	f.cheaper = sync.NewCond(&f.filesMu)
 	err := f.view(ctx, func(tx *store.Tx) error {
