@@ -367,7 +367,7 @@ func TestA13_DeleteInBucket(t *testing.T) {
 	})
 }
 
-// The whole bucket as it was at the end of the first opening: without an anchor it
+// The whole bucket as it was before its writer closed the volume: without an anchor it
 // opens to the state of then; with one it is refused.
 func TestA14_RollBackBucket(t *testing.T) {
 	g, count := s3test.NewGateway(t), 0
