@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -131,12 +132,14 @@ func TestRecoverHangs(t *testing.T) {
 	})
 }
 
-// answersThatLie are what a host can do with its answers, without failing.
-var answersThatLie = []faulthost.Fault{
+// answersThatLie are what a host can do with its answers, without failing. Nodes are
+// read side by side, so a buffer that changes later may do so while it is verified: a
+// race by intent, which the detector is not shown.
+var answersThatLie = slices.DeleteFunc([]faulthost.Fault{
 	faulthost.FlipRead, faulthost.ScribbleLater, faulthost.ShortRead, faulthost.EmptyRead, faulthost.LongRead, faulthost.NegativeRead,
 	faulthost.HugeRecord, faulthost.CutRecord, faulthost.FlipRecord, faulthost.OldRecord, faulthost.NoVersion,
 	faulthost.NegativeSizes, faulthost.HugeSizes, faulthost.DoubleList, faulthost.StrangeIDs, faulthost.EmptyList,
-}
+}, func(f faulthost.Fault) bool { return raced && f == faulthost.ScribbleLater })
 
 // A host that lies to who recovers can hide states from him, but not make one up or mix
 // two: buffers that change after they were given, records and lists that lie, with
