@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -146,6 +148,27 @@ func signalHolder(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("nobody holds %q", args[1])
 	}
 	ts.Check(syscall.Kill(h.PID, unix.SignalNum("SIG"+args[0])))
+	if args[0] == "STOP" {
+		stopped(ts, h.PID)
+	}
+}
+
+// stopped waits until a process is: its threads stop one after the other.
+func stopped(ts *testscript.TestScript, pid int) {
+	running := func(thread string) bool {
+		status, err := os.ReadFile(thread)
+		return err == nil && !bytes.Contains(status, []byte("\nState:\tT "))
+	}
+	for deadline := time.Now().Add(untilDeadline); ; runtime.Gosched() {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+		ts.Check(err)
+		if !slices.ContainsFunc(threads, running) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("process %d does not stop", pid)
+		}
+	}
 }
 
 // detached VOLUME: who holds the volume has a session of its own, and nothing in
