@@ -109,7 +109,9 @@ func (s *Store) pin(g *segment) bool {
 func (s *Store) unpin(g *segment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g.pins--
+	if g.pins--; g.pins == 0 {
+		s.release() // who re-encrypts may wait for it
+	}
 }
 
 // lives reports whether something in g is left to be moved.
@@ -124,7 +126,7 @@ func (s *Store) lives(g *segment) bool {
 func (s *Store) setStuck(g *segment, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !g.stuck {
+	if g != nil && !g.stuck { // it may be gone by now
 		g.stuck = true
 		s.logger.Warn("segment can't be emptied", "segment", g.id, "error", err)
 	}

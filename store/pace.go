@@ -98,13 +98,14 @@ func (s *Store) cleans() (done func()) {
 func (s *Store) gaining(g *segment) (more func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before, live := s.pacing.gained, g.live
+	live, told := g.live, int64(0)
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if live > 0 && g.kind == seal.KindLog {
-			share := float64(live-g.live) / float64(live)
-			s.pacing.gained = before + int64(share*float64(s.segmentSize))
+			share := int64(float64(live-g.live) / float64(live) * float64(s.segmentSize))
+			s.pacing.gained += share - told // what is visible by now was taken from it
+			told = share
 			s.paced()
 		}
 	}
