@@ -34,8 +34,6 @@ import (
 // of release enclaves, of hosts that fail, and of defects.
 var provoke = map[error]func(*testing.T) error{
 	remote.ErrAnswer:        wrongAnswer,
-	remote.ErrFailed:        hostFails,
-	s3.ErrUnauthorized:      bucketRefuses,
 	s3.ErrCertificate:       bucketOfNobody,
 	s3.ErrConditions:        bucketForgets,
 	s3.ErrFormat:            laterHead,

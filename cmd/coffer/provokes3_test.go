@@ -53,14 +53,6 @@ func s3Options(url string) s3.Options {
 	return s3.Options{Endpoint: url, AccessKey: "test", SecretKey: "testtest", Patience: 50 * time.Millisecond}
 }
 
-// bucketRefuses opens a volume with credentials that are not accepted.
-func bucketRefuses(t *testing.T) error {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
-	t.Cleanup(s.Close)
-	_, err := s3.Open(ctx, s3URL, s3Options(s.URL))
-	return err
-}
-
 // bucketOfNobody opens a volume in a store whose certificate is its own.
 func bucketOfNobody(t *testing.T) error {
 	s := httptest.NewTLSServer(s3test.Quiet(nil))
