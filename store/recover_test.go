@@ -317,7 +317,7 @@ func TestRecoverDamagedLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := slices.Max(h.SegmentIDs())
-	for h.Segment(log)[10] != byte(seal.KindLog) || len(h.Segment(log)) <= seal.PreambleSize {
+	for len(h.Segment(log)) <= seal.PreambleSize || h.Segment(log)[10] != byte(seal.KindLog) {
 		log--
 	}
 	at := int64(len(h.Segment(log)) - 4*seal.SectorSize) // the first of the four
